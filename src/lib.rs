@@ -1,0 +1,6 @@
+//! Mini BitTorrent: a tracker and a peer to read, to teach with and to use.
+
+#![forbid(unsafe_code)]
+
+pub mod runtime;
+pub mod torrent;

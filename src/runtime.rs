@@ -1,0 +1,9 @@
+//! Threads that can be stopped and joined, and streams on which nothing waits for ever.
+//!
+//! Not here: what the threads do.
+
+pub mod listener;
+pub mod stop;
+pub mod stream;
+pub mod threads;
+pub mod workers;

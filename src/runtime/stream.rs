@@ -1,0 +1,168 @@
+//! A TCP stream on which nothing waits for ever.
+//!
+//! The system's own deadline is short: it is how often a blocked thread looks at the stop flag
+//! (Windows does not promise that closing a socket wakes its reader). A read or write that runs
+//! into it goes on; nothing that has arrived is lost, because a call returns either bytes or the
+//! end of the connection, never "try again".
+
+use std::io::{self, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::stop::Stop;
+
+/// How often a blocked read or write looks at its stop flag.
+pub const POLL: Duration = Duration::from_millis(250);
+
+/// One end of a connection. Copies share the socket; each has its own patience.
+#[derive(Clone)]
+pub struct Stream {
+    socket: Arc<TcpStream>,
+    stop: Stop,
+    patience: Duration,
+}
+
+impl Stream {
+    /// Takes over a connected socket. `poll` is how often a blocked call looks at `stop`
+    /// ([`POLL`] unless there are thousands of idle streams), `patience` how long a read or
+    /// write may make no progress.
+    pub fn new(
+        socket: TcpStream,
+        stop: Stop,
+        poll: Duration,
+        patience: Duration,
+    ) -> io::Result<Stream> {
+        // Accepted sockets inherit this on Windows.
+        socket.set_nonblocking(false)?;
+        socket.set_nodelay(true)?;
+        socket.set_read_timeout(Some(poll))?;
+        socket.set_write_timeout(Some(poll))?;
+        Ok(Stream {
+            socket: Arc::new(socket),
+            stop,
+            patience,
+        })
+    }
+
+    /// The same connection with another patience.
+    pub fn with_patience(&self, patience: Duration) -> Stream {
+        Stream {
+            patience,
+            ..self.clone()
+        }
+    }
+
+    pub fn peer_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.peer_addr()
+    }
+
+    pub fn stop(&self) -> &Stop {
+        &self.stop
+    }
+
+    /// Ends the connection for all copies, in both directions.
+    pub fn close(&self) {
+        self.stop.request();
+        // Fails only when the other side was faster.
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    /// Says that we shall write no more. The other side can finish reading.
+    pub fn finish_writing(&self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    fn patiently(
+        &self,
+        mut call: impl FnMut(&TcpStream) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut since = None;
+        loop {
+            if self.stop.is_requested() {
+                return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped"));
+            }
+            match call(&self.socket) {
+                Err(error) if is_timeout(&error) => {
+                    // The clock is looked at only when something waits.
+                    let since = *since.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= self.patience {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+    )
+}
+
+impl Read for Stream {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.patiently(|mut socket| socket.read(buffer))
+    }
+}
+
+impl Write for Stream {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.patiently(|mut socket| socket.write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    fn pair(patience: Duration) -> (Stream, TcpStream, Stop) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let far = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let stop = Stop::new();
+        let near = listener.accept().unwrap().0;
+        let poll = Duration::from_millis(10);
+        (
+            Stream::new(near, stop.clone(), poll, patience).unwrap(),
+            far,
+            stop,
+        )
+    }
+
+    #[test]
+    fn patience_ends_a_silent_read() {
+        let (mut near, _far, _stop) = pair(Duration::from_millis(30));
+        let error = near.read(&mut [0; 4]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_stop_ends_a_blocked_read() {
+        let (mut near, _far, stop) = pair(Duration::from_secs(3600));
+        let reader = std::thread::spawn(move || near.read(&mut [0; 4]).unwrap_err().kind());
+        stop.request();
+        assert_eq!(reader.join().unwrap(), io::ErrorKind::ConnectionAborted);
+    }
+
+    #[test]
+    fn a_deadline_in_the_middle_of_a_frame_loses_nothing() {
+        let (mut near, mut far, _stop) = pair(Duration::from_secs(60));
+        let reader = std::thread::spawn(move || {
+            let mut frame = [0; 4];
+            near.read_exact(&mut frame).map(|()| frame)
+        });
+        far.write_all(b"ab").unwrap();
+        std::thread::sleep(Duration::from_millis(50)); // several deadlines long
+        far.write_all(b"cd").unwrap();
+        assert_eq!(reader.join().unwrap().unwrap(), *b"abcd");
+    }
+}

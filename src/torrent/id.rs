@@ -1,0 +1,170 @@
+//! The two names of BEP 3: which torrent, and which peer.
+
+use std::fmt;
+use std::str::FromStr;
+
+use sha1::{Digest, Sha1};
+
+/// SHA-1 of the raw bytes of a torrent's info dictionary (BEP 3): its name everywhere.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct InfoHash(pub [u8; 20]);
+
+/// SHA-1 of one piece's bytes (BEP 3, `pieces`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct PieceHash(pub [u8; 20]);
+
+/// The 20 bytes by which a peer calls itself (BEP 3; the prefix is BEP 20's).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct PeerId(pub [u8; 20]);
+
+/// What our peer ids begin with (BEP 20): client `mb`, version 0.1.0.
+pub const PEER_ID_PREFIX: &[u8; 8] = b"-mb0100-";
+
+impl InfoHash {
+    pub fn of(info: &[u8]) -> InfoHash {
+        InfoHash(Sha1::digest(info).into())
+    }
+}
+
+impl PieceHash {
+    pub fn of(piece: &[u8]) -> PieceHash {
+        PieceHash(Sha1::digest(piece).into())
+    }
+}
+
+impl PeerId {
+    /// Our own kind of id: the prefix, then twelve bytes that the caller drew at random.
+    pub fn ours(random: [u8; 12]) -> PeerId {
+        let mut id = [0; 20];
+        id[..8].copy_from_slice(PEER_ID_PREFIX);
+        id[8..].copy_from_slice(&random);
+        PeerId(id)
+    }
+
+    /// Which program this peer says it runs, as far as the id tells (BEP 20).
+    pub fn client(&self) -> String {
+        let [
+            b'-',
+            a,
+            b,
+            version @ ..,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+            _,
+        ] = &self.0
+        else {
+            return "unknown".into();
+        };
+        let name = match [*a, *b] {
+            [b'm', b'b'] => "Mini BitTorrent",
+            [b'T', b'R'] => "Transmission",
+            [b'q', b'B'] => "qBittorrent",
+            [b'L', b'T'] | [b'l', b't'] => "libtorrent",
+            [b'D', b'E'] => "Deluge",
+            [b'U', b'T'] => "uTorrent",
+            [b'r', b'Q'] => "rqbit",
+            [b'A', b'2'] => return "aria2".into(),
+            _ => return "unknown".into(),
+        };
+        format!("{name} {}", String::from_utf8_lossy(version))
+    }
+}
+
+/// Why a text is not an [`InfoHash`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("an info hash is 40 hexadecimal digits, not `{0}`")]
+pub struct NotAnInfoHash(pub String);
+
+impl FromStr for InfoHash {
+    type Err = NotAnInfoHash;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refuse = || NotAnInfoHash(text.chars().take(60).collect());
+        if text.len() != 40 || !text.is_ascii() {
+            return Err(refuse());
+        }
+        let mut hash = [0; 20];
+        for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+            let digit = |c: u8| (c as char).to_digit(16).ok_or_else(refuse);
+            *byte = (digit(digits[0])? * 16 + digit(digits[1])?) as u8;
+        }
+        Ok(InfoHash(hash))
+    }
+}
+
+fn write_hex(bytes: &[u8], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    bytes.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+}
+
+impl fmt::Display for InfoHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for InfoHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for PieceHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+/// Printable bytes as they are, the others as `%XX`.
+impl fmt::Display for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|&byte| match byte {
+            b'-' | b'.' | b'_' | b'~' => write!(f, "{}", byte as char),
+            _ if byte.is_ascii_alphanumeric() => write!(f, "{}", byte as char),
+            _ => write!(f, "%{byte:02X}"),
+        })
+    }
+}
+
+impl fmt::Debug for PeerId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn info_hash_reads_what_it_prints() {
+        let hash = InfoHash::of(b"d4:name1:ae");
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        for wrong in ["", "abc", &"g".repeat(40), &"é".repeat(20)] {
+            assert!(wrong.parse::<InfoHash>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn peer_ids_name_their_client() {
+        assert_eq!(PeerId::ours([7; 12]).client(), "Mini BitTorrent 0100");
+        assert_eq!(
+            PeerId(*b"-TR3000-abcdefghijkl").client(),
+            "Transmission 3000"
+        );
+        assert_eq!(PeerId(*b"A2-1-36-0-abcdefghij").client(), "unknown");
+        assert_eq!(
+            PeerId(*b"-mb0100-\0\x01cdefghijkl").to_string(),
+            "-mb0100-%00%01cdefghijkl"
+        );
+    }
+}

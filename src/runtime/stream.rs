@@ -21,6 +21,7 @@ pub struct Stream {
     socket: Arc<TcpStream>,
     stop: Stop,
     patience: Duration,
+    deadline: Option<Instant>,
 }
 
 impl Stream {
@@ -42,6 +43,7 @@ impl Stream {
             socket: Arc::new(socket),
             stop,
             patience,
+            deadline: None,
         })
     }
 
@@ -51,6 +53,22 @@ impl Stream {
             patience,
             ..self.clone()
         }
+    }
+
+    /// From now on, this copy waits so long for progress.
+    pub fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
+    /// From now on, this copy neither reads nor writes after `deadline`, however well it goes:
+    /// against those who send a byte now and then.
+    pub fn set_deadline(&mut self, deadline: Option<Instant>) {
+        self.deadline = deadline;
+    }
+
+    /// Waits for bytes and looks at them without taking them. 0 at the end of the connection.
+    pub fn peek(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.patiently(|socket| socket.peek(buffer))
     }
 
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
@@ -81,6 +99,12 @@ impl Stream {
         loop {
             if self.stop.is_requested() {
                 return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped"));
+            }
+            if self
+                .deadline
+                .is_some_and(|deadline| Instant::now() >= deadline)
+            {
+                return Err(io::ErrorKind::TimedOut.into());
             }
             match call(&self.socket) {
                 Err(error) if is_timeout(&error) => {
@@ -142,6 +166,16 @@ mod tests {
     fn patience_ends_a_silent_read() {
         let (mut near, _far, _stop) = pair(Duration::from_millis(30));
         let error = near.read(&mut [0; 4]).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn a_deadline_ends_a_read_that_trickles() {
+        let (mut near, mut far, _stop) = pair(Duration::from_secs(3600));
+        near.set_deadline(Some(Instant::now() + Duration::from_millis(50)));
+        far.write_all(b"a").unwrap();
+        assert_eq!(near.peek(&mut [0; 4]).unwrap(), 1);
+        let error = near.read_exact(&mut [0; 4]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
     }
 

@@ -1,4 +1,4 @@
-//! The two names of BEP 3: which torrent, and which peer.
+//! What is named by a number or a hash: torrents, pieces' contents, peers, connections.
 
 use std::fmt;
 use std::str::FromStr;
@@ -16,6 +16,10 @@ pub struct PieceHash(pub [u8; 20]);
 /// The 20 bytes by which a peer calls itself (BEP 3; the prefix is BEP 20's).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub [u8; 20]);
+
+/// One connection to one peer, by a number that is never used again while the program runs.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ConnId(pub u64);
 
 /// What our peer ids begin with (BEP 20): client `mb`, version 0.1.0.
 pub const PEER_ID_PREFIX: &[u8; 8] = b"-mb0100-";
@@ -43,41 +47,34 @@ impl PeerId {
 
     /// Which program this peer says it runs, as far as the id tells (BEP 20).
     pub fn client(&self) -> String {
-        let [
-            b'-',
-            a,
-            b,
-            version @ ..,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-            _,
-        ] = &self.0
-        else {
+        if let [b'A', b'2', b'-', version @ ..] = &self.0[..9] {
+            let version = String::from_utf8_lossy(version).replace('-', ".");
+            return format!("aria2 {}", version.trim_end_matches('.'));
+        }
+        let [b'-', a, b, version @ .., _] = &self.0[..8] else {
             return "unknown".into();
         };
         let name = match [*a, *b] {
-            [b'm', b'b'] => "Mini BitTorrent",
+            [b'm', b'b'] => return format!("Mini BitTorrent {}", dotted(&version[..3])),
             [b'T', b'R'] => "Transmission",
             [b'q', b'B'] => "qBittorrent",
             [b'L', b'T'] | [b'l', b't'] => "libtorrent",
             [b'D', b'E'] => "Deluge",
             [b'U', b'T'] => "uTorrent",
             [b'r', b'Q'] => "rqbit",
-            [b'A', b'2'] => return "aria2".into(),
             _ => return "unknown".into(),
         };
         format!("{name} {}", String::from_utf8_lossy(version))
     }
+}
+
+/// `010` is version 0.1.0.
+fn dotted(digits: &[u8]) -> String {
+    let digits: Vec<String> = digits
+        .iter()
+        .map(|&digit| (digit as char).to_string())
+        .collect();
+    digits.join(".")
 }
 
 /// Why a text is not an [`InfoHash`].
@@ -99,6 +96,28 @@ impl FromStr for InfoHash {
             *byte = (digit(digits[0])? * 16 + digit(digits[1])?) as u8;
         }
         Ok(InfoHash(hash))
+    }
+}
+
+/// Why a text is not a [`PeerId`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a peer id is 20 bytes, with %XX for those that cannot be typed")]
+pub struct NotAPeerId;
+
+/// Reads what `Display` writes.
+impl FromStr for PeerId {
+    type Err = NotAPeerId;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let mut id = [0; 20];
+        let mut bytes = percent_encoding::percent_decode_str(text);
+        for byte in &mut id {
+            *byte = bytes.next().ok_or(NotAPeerId)?;
+        }
+        match bytes.next() {
+            None => Ok(PeerId(id)),
+            Some(_) => Err(NotAPeerId),
+        }
     }
 }
 
@@ -135,6 +154,18 @@ impl fmt::Display for PeerId {
     }
 }
 
+impl fmt::Display for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+impl fmt::Debug for ConnId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "@{}", self.0)
+    }
+}
+
 impl fmt::Debug for PeerId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
@@ -155,13 +186,23 @@ mod tests {
     }
 
     #[test]
+    fn peer_id_reads_what_it_prints() {
+        let id = PeerId(*b"-mb0100-%\0 \"\xff~defghi");
+        assert_eq!(id.to_string().parse(), Ok(id));
+        for wrong in ["", "short", "-mb0100-abcdefghijkl%20"] {
+            assert_eq!(wrong.parse::<PeerId>(), Err(NotAPeerId), "{wrong}");
+        }
+    }
+
+    #[test]
     fn peer_ids_name_their_client() {
-        assert_eq!(PeerId::ours([7; 12]).client(), "Mini BitTorrent 0100");
+        assert_eq!(PeerId::ours([7; 12]).client(), "Mini BitTorrent 0.1.0");
         assert_eq!(
             PeerId(*b"-TR3000-abcdefghijkl").client(),
             "Transmission 3000"
         );
-        assert_eq!(PeerId(*b"A2-1-36-0-abcdefghij").client(), "unknown");
+        assert_eq!(PeerId(*b"A2-1-36-0-abcdefghij").client(), "aria2 1.36.0");
+        assert_eq!(PeerId(*b"xxxxxxxxxxxxxxxxxxxx").client(), "unknown");
         assert_eq!(
             PeerId(*b"-mb0100-\0\x01cdefghijkl").to_string(),
             "-mb0100-%00%01cdefghijkl"

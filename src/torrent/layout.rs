@@ -222,22 +222,6 @@ impl Layout {
         })
     }
 
-    /// How many blocks a piece is fetched in.
-    pub fn block_count(&self, piece: PieceIndex) -> u32 {
-        self.piece_size(piece).div_ceil(BLOCK)
-    }
-
-    /// The `nth` block of a piece, as we ask for it.
-    pub fn nth_block(&self, piece: PieceIndex, nth: u32) -> Option<Block> {
-        let begin = nth.checked_mul(BLOCK)?;
-        let length = self.piece_size(piece).checked_sub(begin)?.min(BLOCK);
-        (length > 0).then_some(Block {
-            piece,
-            begin,
-            length,
-        })
-    }
-
     /// The parts of files that hold `length` bytes from `offset` in the torrent on.
     pub fn spans(&self, offset: u64, length: u64) -> impl Iterator<Item = Span> + '_ {
         let end = offset.saturating_add(length).min(self.total);
@@ -286,9 +270,7 @@ mod tests {
         assert_eq!(layout.pieces(), 3);
         let last = layout.piece(2).unwrap();
         assert_eq!(layout.piece_size(last), 20_000);
-        assert_eq!(layout.block_count(last), 2);
-        assert_eq!(layout.nth_block(last, 1), layout.block(2, 16384, 3616));
-        assert_eq!(layout.nth_block(last, 2), None);
+        assert!(layout.block(2, 16384, 3616).is_some());
         assert_eq!(layout.piece(3), None);
         for (index, begin, length) in [(2, 16384, 3617), (3, 0, 1), (0, 0, 0), (0, u32::MAX, 2)] {
             assert_eq!(

@@ -1,0 +1,91 @@
+//! What a torrent knows of one peer that it is connected to, and what of that is shown.
+
+use std::collections::VecDeque;
+use std::time::Instant;
+
+use super::bitfield::Bitfield;
+use super::layout::PieceIndex;
+use super::rate::Rate;
+
+/// What the torrent knows of one connection.
+pub(super) struct Peer {
+    pub has: Bitfield,
+    /// How many of the peer's pieces we miss.
+    pub useful: u32,
+    pub chokes_us: bool,
+    pub interested_in_us: bool,
+    pub unchoked: bool,
+    pub we_are_interested: bool,
+    /// The piece jobs in its hands.
+    pub jobs: Vec<PieceIndex>,
+    pub snubbed: bool,
+    /// When it last sent something, was given work, or unchoked us.
+    pub active: Instant,
+    pub downloaded: u64,
+    pub uploaded: u64,
+    pub rate_from: Rate,
+    pub rate_to: Rate,
+    pub suggestions: VecDeque<PieceIndex>,
+    pub suggested: Option<Instant>,
+    /// Pieces that it refused and when, first to last: they do not count as its own for a while.
+    pub refused: VecDeque<(Instant, PieceIndex)>,
+}
+
+impl Peer {
+    /// One that has just connected: it has said nothing, and neither have we (BEP 3).
+    pub fn new(now: Instant, pieces: u32) -> Peer {
+        Peer {
+            has: Bitfield::none(pieces),
+            useful: 0,
+            chokes_us: true,
+            interested_in_us: false,
+            unchoked: false,
+            we_are_interested: false,
+            jobs: Vec::new(),
+            snubbed: false,
+            active: now,
+            downloaded: 0,
+            uploaded: 0,
+            rate_from: Rate::default(),
+            rate_to: Rate::default(),
+            suggestions: VecDeque::new(),
+            suggested: None,
+            refused: VecDeque::new(),
+        }
+    }
+
+    pub fn view(&self) -> PeerView {
+        PeerView {
+            pieces: self.has.count(),
+            chokes_us: self.chokes_us,
+            interested_in_us: self.interested_in_us,
+            unchoked: self.unchoked,
+            we_are_interested: self.we_are_interested,
+            snubbed: self.snubbed,
+            jobs: self.jobs.len(),
+            downloaded: self.downloaded,
+            uploaded: self.uploaded,
+            rate_from: self.rate_from.bytes_per_second(),
+            rate_to: self.rate_to.bytes_per_second(),
+        }
+    }
+}
+
+/// What is shown of one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeerView {
+    /// How many pieces it has.
+    pub pieces: u32,
+    pub chokes_us: bool,
+    pub interested_in_us: bool,
+    pub unchoked: bool,
+    pub we_are_interested: bool,
+    pub snubbed: bool,
+    /// Piece jobs in its hands.
+    pub jobs: usize,
+    /// Bytes of blocks on this connection, and bytes per second.
+    pub downloaded: u64,
+    pub uploaded: u64,
+    pub rate_from: u64,
+    pub rate_to: u64,
+}

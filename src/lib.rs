@@ -4,3 +4,4 @@
 
 pub mod runtime;
 pub mod torrent;
+pub mod wire;

@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod announce;
+pub mod control;
 pub mod runtime;
 pub mod torrent;
 pub mod wire;

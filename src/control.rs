@@ -1,0 +1,12 @@
+//! What our peer and our tracker say to each other: a text protocol that a person can type
+//! with `nc`.
+//!
+//! A [`frame`] is a line of words and perhaps some bytes. The words of a request are checked
+//! against the one table of [`command`]s. Not here: sockets, and what a tracker answers.
+
+pub mod command;
+pub mod frame;
+pub mod names;
+pub mod reply;
+pub mod request;
+pub mod tracker_info;

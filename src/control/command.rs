@@ -1,0 +1,586 @@
+//! The one table of commands: what can be typed where, by whom, and what it does.
+//!
+//! Prompts, the parser of control lines, help, completion and docs/PROTOCOL.md are made from it.
+//! Not here: what a command does.
+
+use std::fmt;
+
+use crate::announce::request::Event;
+use crate::torrent::id::{InfoHash, PeerId};
+
+use super::names::{FileName, GroupName};
+
+/// Where a command is typed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The prompt of `peer`.
+    PeerPrompt,
+    /// A line that a peer sends to a tracker.
+    Control,
+    /// The prompt of `tracker`.
+    TrackerPrompt,
+}
+
+/// Who may use a command.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    Anyone,
+}
+
+/// What an argument is: decides how it is checked and completed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A file or folder on this machine.
+    Path,
+    /// A `.torrent` file on this machine.
+    TorrentFile,
+    /// Where on this machine a download goes: a folder, or a path.
+    Destination,
+    /// The name of a file of the group.
+    File,
+    Group,
+    /// Bytes a second, such as `500K`, `2M`, or `off`.
+    Rate,
+    Number,
+    Port,
+    Url,
+    InfoHash,
+    PeerId,
+    /// The name of a command.
+    Command,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Presence {
+    Needed,
+    Optional,
+    /// The value of an option: `--name value`, anywhere after the command.
+    Option(&'static str),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Arg {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub presence: Presence,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Body {
+    None,
+    /// ` +N` and N bytes, which are this.
+    Needed(&'static str),
+}
+
+/// One row of the table.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Command {
+    pub place: Place,
+    pub name: &'static str,
+    pub args: &'static [Arg],
+    pub body: Body,
+    pub permission: Permission,
+    /// One line, for people.
+    pub help: &'static str,
+}
+
+const fn need(name: &'static str, kind: Kind) -> Arg {
+    Arg {
+        name,
+        kind,
+        presence: Presence::Needed,
+    }
+}
+
+const fn maybe(name: &'static str, kind: Kind) -> Arg {
+    Arg {
+        name,
+        kind,
+        presence: Presence::Optional,
+    }
+}
+
+const fn option(flag: &'static str, name: &'static str, kind: Kind) -> Arg {
+    Arg {
+        name,
+        kind,
+        presence: Presence::Option(flag),
+    }
+}
+
+const fn row(
+    place: Place,
+    name: &'static str,
+    args: &'static [Arg],
+    help: &'static str,
+) -> Command {
+    Command {
+        place,
+        name,
+        args,
+        body: Body::None,
+        permission: Permission::Anyone,
+        help,
+    }
+}
+
+const fn peer(name: &'static str, args: &'static [Arg], help: &'static str) -> Command {
+    row(Place::PeerPrompt, name, args, help)
+}
+
+const fn control(name: &'static str, args: &'static [Arg], help: &'static str) -> Command {
+    row(Place::Control, name, args, help)
+}
+
+const fn tracker(name: &'static str, args: &'static [Arg], help: &'static str) -> Command {
+    row(Place::TrackerPrompt, name, args, help)
+}
+
+/// Every command there is, in the order in which help shows them.
+#[rustfmt::skip] // a table is read by its columns
+pub const COMMANDS: &[Command] = &[
+    peer("upload_file", &[need("path", Kind::Path)], "Share a file or a folder with everybody"),
+    peer("list_files", &[], "The files that others share"),
+    peer("download_file", &[need("file", Kind::File), maybe("destination", Kind::Destination)],
+         "Fetch a file, into the download folder unless you say where"),
+    peer("show_downloads", &[], "Downloads [D], complete [C], paused [P], stopped [E], and how far they are"),
+    peer("progress", &[], "Live bars; any key comes back to the prompt"),
+    peer("show_peers", &[maybe("file", Kind::File)], "Who you are connected to, and at what rates"),
+    peer("wait", &[], "Come back when every download is done"),
+    peer("pause", &[need("file", Kind::File)], "Stop fetching and serving a file for now"),
+    peer("resume", &[need("file", Kind::File)], "Go on with a paused file"),
+    peer("recheck", &[need("file", Kind::File)], "Hash again what is on the disk"),
+    peer("remove", &[need("file", Kind::File)], "Forget a download; what is complete stays on the disk"),
+    peer("stop_share", &[need("file", Kind::File)], "Share a file no longer"),
+    peer("make_torrent", &[need("path", Kind::Path), option("--announce", "URL", Kind::Url),
+                           option("--piece-length", "N", Kind::Number)],
+         "Write a .torrent file for a file or a folder"),
+    peer("add", &[need("file.torrent", Kind::TorrentFile)], "Fetch or share what a .torrent file describes"),
+    peer("limit", &[need("direction", Kind::OneOf(&["up", "down"])), need("rate", Kind::Rate)],
+         "Limit the rate, such as 500K or 2M a second; off for none"),
+    peer("torrent_info", &[need("file.torrent", Kind::TorrentFile)], "What a .torrent file says"),
+    peer("info", &[], "Your address, folders, tracker, limits and totals"),
+    peer("help", &[maybe("command", Kind::Command)], "This list, or one command's use"),
+    peer("quit", &[], "Leave; downloads go on at the next start"),
+
+    control("ping", &[], "Answers `OK pong`"),
+    control("list_files", &[need("group", Kind::Group)], "The files of a group, one a line: name, size, info hash, seeders, leechers"),
+    Command {
+        body: Body::Needed("the info dictionary, or the whole .torrent file"),
+        ..control("upload_file", &[need("group", Kind::Group), need("name", Kind::File),
+                                   need("size", Kind::Number), need("info_hash", Kind::InfoHash),
+                                   need("peer_id", Kind::PeerId), need("port", Kind::Port)],
+                  "Shares a torrent under a name; the sender becomes a holder")
+    },
+    control("download_file", &[need("group", Kind::Group), need("name", Kind::File)],
+            "Answers info hash, size, and the info dictionary as body"),
+    control("stop_share", &[need("group", Kind::Group), need("name", Kind::File),
+                            need("info_hash", Kind::InfoHash), need("peer_id", Kind::PeerId),
+                            need("port", Kind::Port)],
+            "The sender holds it no longer; with its last complete holder the share goes"),
+    control("announce", &[need("info_hash", Kind::InfoHash), need("peer_id", Kind::PeerId),
+                          need("port", Kind::Port), need("uploaded", Kind::Number),
+                          need("downloaded", Kind::Number), need("left", Kind::Number),
+                          need("event", Kind::OneOf(Event::NAMES)), maybe("numwant", Kind::Number)],
+            "Answers seconds to the next announce, seeders, leechers, and as body one ip:port a line"),
+    control("stats", &[], "What the tracker counts, one `name value` a line"),
+    control("help", &[], "This list"),
+    control("quit", &[], "Ends the connection"),
+
+    tracker("status", &[], "Connections, swarms, peers, announces"),
+    tracker("swarms", &[], "Every swarm: name, info hash, seeders, leechers"),
+    tracker("peers", &[need("file", Kind::File)], "Who is in the swarm of a file (or of an info hash)"),
+    tracker("help", &[maybe("command", Kind::Command)], "This list, or one command's use"),
+    tracker("quit", &[], "Stop the tracker"),
+];
+
+/// Why words are not a command. The message says what to type instead.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    #[error("unknown command `{word}`{}", did_you_mean(.near))]
+    Unknown {
+        word: String,
+        near: Option<&'static str>,
+    },
+    #[error("`{argument}` is missing: {usage}")]
+    Missing {
+        argument: &'static str,
+        usage: String,
+    },
+    #[error("`{word}` is one word too many (put quotes around a name with spaces): {usage}")]
+    TooMany { word: String, usage: String },
+    #[error("`{option}` is unknown: {usage}")]
+    UnknownOption { option: String, usage: String },
+    #[error("`{argument}` {reason}: {usage}")]
+    Wrong {
+        argument: &'static str,
+        reason: String,
+        usage: String,
+    },
+}
+
+fn did_you_mean(near: &Option<&'static str>) -> String {
+    match near {
+        Some(near) => format!(", did you mean `{near}`?"),
+        None => "; `help` lists them".into(),
+    }
+}
+
+/// The words after a command, each with the argument it is. Right in number and in kind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Arguments<'a> {
+    values: Vec<(&'static str, &'a str)>,
+}
+
+impl<'a> Arguments<'a> {
+    /// The value of an argument or an option (the first, if it was given several times).
+    pub fn one(&self, name: &str) -> Option<&'a str> {
+        self.all(name).next()
+    }
+
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &'a str> {
+        self.values
+            .iter()
+            .filter(move |(argument, _)| *argument == name)
+            .map(|(_, value)| *value)
+    }
+}
+
+/// The commands of one place.
+pub fn commands(place: Place) -> impl Iterator<Item = &'static Command> {
+    COMMANDS
+        .iter()
+        .filter(move |command| command.place == place)
+}
+
+/// The command called `name` in `place`.
+pub fn find(place: Place, name: &str) -> Result<&'static Command, CommandError> {
+    commands(place)
+        .find(|command| command.name == name)
+        .ok_or_else(|| CommandError::Unknown {
+            word: shorten(name),
+            near: nearest(place, name),
+        })
+}
+
+/// The command that `words` are, and its arguments.
+pub fn parse(
+    place: Place,
+    words: &[String],
+) -> Result<(&'static Command, Arguments<'_>), CommandError> {
+    let (name, rest) = match words {
+        [] => ("", words),
+        [name, rest @ ..] => (name.as_str(), rest),
+    };
+    let command = find(place, name)?;
+    Ok((command, command.arguments(rest)?))
+}
+
+impl Command {
+    /// Gives each word its argument and checks number and kinds.
+    pub fn arguments<'a>(&self, words: &'a [String]) -> Result<Arguments<'a>, CommandError> {
+        let mut values = Vec::with_capacity(words.len());
+        let mut positional = self.args.iter().filter(|arg| arg.flag().is_none());
+        let has_options = self.args.iter().any(|arg| arg.flag().is_some());
+        let mut words = words.iter();
+        while let Some(word) = words.next() {
+            let (arg, value) = if has_options && word.starts_with("--") {
+                let arg = self.option(word)?;
+                let value = words.next().ok_or_else(|| self.missing(arg))?;
+                (arg, value)
+            } else {
+                let arg = positional.next().ok_or_else(|| CommandError::TooMany {
+                    word: shorten(word),
+                    usage: usage(self),
+                })?;
+                (arg, word)
+            };
+            if let Err(reason) = arg.kind.check(value) {
+                return Err(self.wrong(arg.name, reason));
+            }
+            values.push((arg.name, value.as_str()));
+        }
+        match positional.find(|arg| arg.presence == Presence::Needed) {
+            Some(arg) => Err(self.missing(arg)),
+            None => Ok(Arguments { values }),
+        }
+    }
+
+    /// An argument that is well formed and wrong all the same.
+    pub fn wrong(&self, argument: &'static str, reason: impl fmt::Display) -> CommandError {
+        CommandError::Wrong {
+            argument,
+            reason: reason.to_string(),
+            usage: usage(self),
+        }
+    }
+
+    fn missing(&self, arg: &Arg) -> CommandError {
+        CommandError::Missing {
+            argument: arg.name,
+            usage: usage(self),
+        }
+    }
+
+    fn option(&self, word: &str) -> Result<&'static Arg, CommandError> {
+        self.args
+            .iter()
+            .find(|arg| arg.flag() == Some(word))
+            .ok_or_else(|| CommandError::UnknownOption {
+                option: shorten(word),
+                usage: usage(self),
+            })
+    }
+}
+
+impl Arg {
+    /// The flag of an option.
+    pub fn flag(&self) -> Option<&'static str> {
+        match self.presence {
+            Presence::Option(flag) => Some(flag),
+            Presence::Needed | Presence::Optional => None,
+        }
+    }
+}
+
+impl Kind {
+    /// Whether a word can be an argument of this kind. The error goes on after its name.
+    fn check(self, word: &str) -> Result<(), String> {
+        fn parses<T: std::str::FromStr<Err: fmt::Display>>(word: &str) -> Result<(), String> {
+            word.parse::<T>()
+                .map(drop)
+                .map_err(|error| error.to_string())
+        }
+        match self {
+            Kind::Number => word
+                .parse::<u64>()
+                .map(drop)
+                .map_err(|_| "is not a number".into()),
+            Kind::Port => match word.parse::<u16>() {
+                Ok(1..) => Ok(()),
+                _ => Err("is not a port (1 to 65535)".into()),
+            },
+            Kind::Group => parses::<GroupName>(word),
+            Kind::InfoHash => {
+                parses::<InfoHash>(word).map_err(|error| format!("is not right: {error}"))
+            }
+            Kind::PeerId => {
+                parses::<PeerId>(word).map_err(|error| format!("is not right: {error}"))
+            }
+            Kind::OneOf(words) if words.contains(&word) => Ok(()),
+            Kind::OneOf(words) => Err(format!("is one of {}", words.join(", "))),
+            Kind::File => parses::<FileName>(word),
+            Kind::Path | Kind::TorrentFile | Kind::Destination | Kind::Url if word.is_empty() => {
+                Err("is empty".into())
+            }
+            Kind::Path
+            | Kind::TorrentFile
+            | Kind::Destination
+            | Kind::Url
+            | Kind::Rate
+            | Kind::Command => Ok(()),
+        }
+    }
+}
+
+/// How a command is typed, such as `download_file <file> [destination]`.
+pub fn usage(command: &Command) -> String {
+    let mut text = command.name.to_string();
+    for arg in command.args {
+        let name = match arg.kind {
+            Kind::OneOf(words) => words.join("|"),
+            _ => format!("<{}>", arg.name),
+        };
+        text += &match arg.presence {
+            Presence::Needed => format!(" {name}"),
+            Presence::Optional => format!(" [{}]", arg.name),
+            Presence::Option(flag) => format!(" [{flag} {name}]"),
+        };
+    }
+    if command.body != Body::None {
+        text += " +N";
+    }
+    text
+}
+
+/// What can be typed in a place: a command a line, its use and what it does.
+pub fn help(place: Place) -> String {
+    let rows: Vec<_> = commands(place)
+        .map(|command| (usage(command), command.help))
+        .collect();
+    // A use that is longer than this gets a line of its own, so that the others stay together.
+    let column = rows
+        .iter()
+        .map(|(usage, _)| usage.len())
+        .filter(|&l| l <= 40);
+    let column = column.max().unwrap_or(0);
+    rows.iter()
+        .map(|(usage, help)| {
+            if usage.len() > column {
+                format!("{usage}\n{:column$}  {help}\n", "")
+            } else {
+                format!("{usage:column$}  {help}\n")
+            }
+        })
+        .collect()
+}
+
+/// The tables for docs/PROTOCOL.md.
+pub fn markdown() -> String {
+    let mut text = String::new();
+    for (place, title) in [
+        (Place::PeerPrompt, "At the peer's prompt"),
+        (Place::TrackerPrompt, "At the tracker's prompt"),
+        (Place::Control, "Control lines, from a peer to a tracker"),
+    ] {
+        text += &format!("### {title}\n\n| command | who | what it does |\n|---|---|---|\n");
+        for command in commands(place) {
+            // A `|` would end the cell.
+            let usage = usage(command).replace('|', "\\|");
+            let body = match command.body {
+                Body::None => String::new(),
+                Body::Needed(what) => format!(". Body: {what}"),
+            };
+            let who = command.permission;
+            text += &format!("| `{usage}` | {who} | {}{body} |\n", command.help);
+        }
+        text.push('\n');
+    }
+    text
+}
+
+impl fmt::Display for Permission {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Permission::Anyone => "anyone",
+        })
+    }
+}
+
+/// The command that `word` was probably meant to be.
+fn nearest(place: Place, word: &str) -> Option<&'static str> {
+    // Longer words are no typing errors, and comparing costs the product of the lengths.
+    if word.len() > 40 {
+        return None;
+    }
+    commands(place)
+        .map(|command| (strsim::damerau_levenshtein(command.name, word), command))
+        .filter(|(distance, command)| *distance <= command.name.len() / 3)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, command)| command.name)
+}
+
+/// A word as it is repeated in a message: its beginning is enough.
+fn shorten(word: &str) -> String {
+    let mut short: String = word.chars().take(40).collect();
+    if short.len() < word.len() {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::frame::split_words;
+
+    fn check(place: Place, line: &str, expect: &str) {
+        let words = split_words(line).unwrap();
+        let got = match parse(place, &words) {
+            Ok((command, arguments)) => {
+                let values = arguments.values.iter();
+                let values: Vec<_> = values.map(|(name, v)| format!("{name}={v}")).collect();
+                format!("{} {}", command.name, values.join(" "))
+            }
+            Err(error) => error.to_string(),
+        };
+        assert_eq!(got.trim(), expect, "for {line}");
+    }
+
+    #[test]
+    fn arguments_are_told_apart_and_checked() {
+        let peer = |line, expect| check(Place::PeerPrompt, line, expect);
+        peer("wait", "wait");
+        peer("download_file \"a b\"", "download_file file=a b");
+        peer(
+            "download_file a /tmp",
+            "download_file file=a destination=/tmp",
+        );
+        peer(
+            "make_torrent --announce http://a x --announce http://b",
+            "make_torrent URL=http://a path=x URL=http://b",
+        );
+        peer(
+            "download_file",
+            "`file` is missing: download_file <file> [destination]",
+        );
+        peer(
+            "upload_file my file",
+            "`file` is one word too many (put quotes around a name with spaces): upload_file <path>",
+        );
+        peer(
+            "make_torrent x --speed 3",
+            "`--speed` is unknown: make_torrent <path> [--announce <URL>] [--piece-length <N>]",
+        );
+        peer(
+            "make_torrent x --piece-length many",
+            "`N` is not a number: make_torrent <path> [--announce <URL>] [--piece-length <N>]",
+        );
+        peer(
+            "limit sideways 3",
+            "`direction` is one of up, down: limit up|down <rate>",
+        );
+    }
+
+    #[test]
+    fn typing_errors_get_a_hint() {
+        let peer = |line, expect| check(Place::PeerPrompt, line, expect);
+        peer(
+            "dowload_file x",
+            "unknown command `dowload_file`, did you mean `download_file`?",
+        );
+        peer("qiut", "unknown command `qiut`, did you mean `quit`?");
+        peer("xyzzy", "unknown command `xyzzy`; `help` lists them");
+        check(
+            Place::Control,
+            "swarms",
+            "unknown command `swarms`; `help` lists them",
+        );
+    }
+
+    #[test]
+    fn the_table_is_sound() {
+        for (i, command) in COMMANDS.iter().enumerate() {
+            let twin = COMMANDS[..i]
+                .iter()
+                .find(|c| (c.place, c.name) == (command.place, command.name));
+            assert_eq!(twin, None, "a command twice in one place");
+            assert!(!command.help.is_empty() && !command.help.ends_with('.'));
+            let positional = command.args.iter().filter(|arg| arg.flag().is_none());
+            let optional = positional.map(|arg| arg.presence == Presence::Optional);
+            assert!(
+                optional.is_sorted(),
+                "{}: optional comes last",
+                command.name
+            );
+            let mut names: Vec<_> = command.args.iter().map(|arg| arg.name).collect();
+            names.sort_unstable();
+            names.dedup();
+            assert_eq!(names.len(), command.args.len(), "{}", command.name);
+        }
+    }
+
+    #[test]
+    fn help_and_documents_name_every_command() {
+        for place in [Place::PeerPrompt, Place::Control, Place::TrackerPrompt] {
+            let help = help(place);
+            for command in commands(place) {
+                assert!(help.contains(&usage(command)), "{}", command.name);
+                let cell = usage(command).replace('|', "\\|");
+                assert!(markdown().contains(&format!("| `{cell}` |")), "{cell}");
+            }
+        }
+    }
+}

@@ -4,6 +4,7 @@
 
 pub mod announce;
 pub mod control;
+pub mod registry;
 pub mod runtime;
 pub mod torrent;
 pub mod wire;

@@ -6,5 +6,6 @@ pub mod announce;
 pub mod control;
 pub mod registry;
 pub mod runtime;
+pub mod storage;
 pub mod torrent;
 pub mod wire;

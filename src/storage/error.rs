@@ -1,0 +1,107 @@
+//! What goes wrong with content on disk, told apart by what can be done about it.
+//!
+//! Not here: damaged records ([`super::resume`]).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::names::NameError;
+
+/// Messages are for people: what, where, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum StorageError {
+    /// Goes away by itself when somebody makes room.
+    #[error(
+        "not enough disk space for {}: {} needed, {} free; make room for {} more",
+        path.display(), amount(*needed), amount(*free), amount(needed.saturating_sub(*free))
+    )]
+    NoSpace {
+        path: PathBuf,
+        /// In bytes.
+        needed: u64,
+        /// In bytes.
+        free: u64,
+    },
+    /// The content is no longer what was verified: it must be checked again.
+    #[error("{} has changed ({what}): check it again or restore it", path.display())]
+    Changed { path: PathBuf, what: String },
+    #[error("{} is missing: put it back, or remove the torrent and add it again", path.display())]
+    Missing { path: PathBuf },
+    /// Something that is not ours lies where the content belongs.
+    #[error("{} is in the way ({what}): move it, or choose another destination", path.display())]
+    Occupied { path: PathBuf, what: String },
+    /// A link leads out of the torrent's folder; nothing is read or written through it.
+    #[error("{} leads outside {}: remove that link", path.display(), folder.display())]
+    Outside { path: PathBuf, folder: PathBuf },
+    /// Finished content is never written.
+    #[error("{} is complete and open for reading only", path.display())]
+    ReadOnly { path: PathBuf },
+    #[error("{length} bytes at {offset} are outside a torrent of {total} bytes")]
+    OutOfRange {
+        offset: u64,
+        length: usize,
+        total: u64,
+    },
+    #[error(transparent)]
+    Name(#[from] NameError),
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        path: PathBuf,
+        /// As a verb: "read", "create the folder".
+        doing: &'static str,
+        source: io::Error,
+    },
+}
+
+impl StorageError {
+    /// Waiting may cure it, without anything being checked again.
+    pub fn is_no_space(&self) -> bool {
+        matches!(self, StorageError::NoSpace { .. })
+    }
+
+    pub(super) fn io(path: &Path, doing: &'static str, source: io::Error) -> StorageError {
+        let path = path.to_path_buf();
+        match source.kind() {
+            io::ErrorKind::NotFound => StorageError::Missing { path },
+            _ => StorageError::Io {
+                path,
+                doing,
+                source,
+            },
+        }
+    }
+}
+
+/// Bytes as people say them: `1.5 GiB`.
+pub(super) fn amount(bytes: u64) -> String {
+    let mut amount = bytes as f64;
+    for unit in ["bytes", "KiB", "MiB", "GiB"] {
+        if amount < 1024.0 {
+            return match unit {
+                "bytes" => format!("{bytes} bytes"),
+                _ => format!("{amount:.1} {unit}"),
+            };
+        }
+        amount /= 1024.0;
+    }
+    format!("{amount:.1} TiB")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_space_says_how_much_is_missing_where() {
+        let error = StorageError::NoSpace {
+            path: "/data/big.iso".into(),
+            needed: 3 << 30,
+            free: 512 << 20,
+        };
+        assert_eq!(
+            error.to_string(),
+            "not enough disk space for /data/big.iso: 3.0 GiB needed, 512.0 MiB free; \
+             make room for 2.5 GiB more"
+        );
+    }
+}

@@ -1,0 +1,96 @@
+//! The files and folders of a download that are not there yet.
+
+use std::fs::{self, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{FileStorage, Place, occupied, refuse_outside};
+use crate::storage::{StorageError, disk};
+
+/// The temporary place must be ours to use: a file for a file, a folder for a folder.
+pub(super) fn refuse_wrong_kind(root: &Path, single: bool) -> Result<(), StorageError> {
+    match fs::symlink_metadata(root) {
+        Ok(there) if single && !there.is_file() => Err(occupied(root, "it is not a file")),
+        Ok(there) if !single && !there.is_dir() => Err(occupied(root, "it is not a folder")),
+        _ => Ok(()),
+    }
+}
+
+impl FileStorage {
+    /// Makes every file and folder of a download that is not there yet, at its full length but
+    /// without taking room.
+    pub(super) fn create(&self) -> Result<(), StorageError> {
+        let root = self.place().root.clone();
+        let folder = match self.layout.is_single() {
+            true => disk::parent(&root),
+            false => &root,
+        };
+        self.make_folder(folder)?;
+        let inside = fs::canonicalize(folder)
+            .map_err(|error| StorageError::io(folder, "open the folder", error))?;
+        let place = Place {
+            root: root.clone(),
+            inside: Some(inside.clone()),
+            owner: self.place().owner,
+            seal: None,
+        };
+        *self.place.write() = Arc::new(place);
+        let mut checked = PathBuf::new();
+        for (i, file) in self.layout.files().iter().enumerate() {
+            let path = self.path_of(&root, i);
+            let folder = disk::parent(&path);
+            if folder != checked {
+                self.make_folder_inside(folder, &inside)?;
+                checked = folder.to_path_buf();
+            }
+            self.create_file(&path, file.length)?;
+        }
+        Ok(())
+    }
+
+    fn create_file(&self, path: &Path, length: u64) -> Result<(), StorageError> {
+        match fs::symlink_metadata(path) {
+            // Longer than it should be: cut when it is complete, not before.
+            Ok(there) if there.is_file() && there.len() >= length => return Ok(()),
+            Ok(there) if there.is_file() => {}
+            Ok(_) => return Err(occupied(path, "it is not a file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(StorageError::io(path, "look at", error)),
+        }
+        OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(path)
+            .and_then(|file| file.set_len(length))
+            .map_err(|error| self.failed(path, "create", error))
+    }
+
+    fn make_folder(&self, folder: &Path) -> Result<(), StorageError> {
+        fs::create_dir_all(folder).map_err(|error| self.failed(folder, "create the folder", error))
+    }
+
+    /// Makes the missing folders one by one, so that none is made through a link that leads out.
+    fn make_folder_inside(&self, folder: &Path, inside: &Path) -> Result<(), StorageError> {
+        let mut missing = Vec::new();
+        let mut at = folder;
+        while fs::symlink_metadata(at).is_err() {
+            missing.push(at);
+            at = disk::parent(at);
+        }
+        refuse_outside(at, inside)?;
+        while let Some(next) = missing.pop() {
+            match fs::create_dir(next) {
+                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                    return Err(self.failed(next, "create the folder", error));
+                }
+                _ => {}
+            }
+        }
+        match fs::metadata(folder) {
+            Ok(there) if !there.is_dir() => Err(occupied(folder, "it is not a folder")),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,359 @@
+//! What is remembered about one torrent between two runs, as bencoded bytes; and when to
+//! believe it. Pure: values in, values out.
+//!
+//! Not here: where the bytes are kept ([`super::folder`]).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::FileStamp;
+use crate::torrent::bencode::{BencodeError, Encoder, Value};
+use crate::torrent::bitfield::Bitfield;
+use crate::torrent::metainfo::{MAX_TORRENT_BYTES, Metainfo, MetainfoError};
+
+/// The form of record that we write and read.
+pub const VERSION: i64 = 1;
+/// The largest record that is read, in bytes: the largest torrent, and as much again for a path
+/// and a time for each of its files.
+pub const MAX_RECORD_BYTES: usize = 3 * MAX_TORRENT_BYTES;
+
+/// What is remembered about one torrent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Record {
+    pub metainfo: Arc<Metainfo>,
+    /// The final place, of the file or of the folder around all files.
+    pub target: PathBuf,
+    /// Verified pieces.
+    pub have: Bitfield,
+    /// All of them, and under the final name.
+    pub finished: bool,
+    /// Written after everything else was, with nothing under way.
+    pub clean: bool,
+    /// What the files looked like, in the order of the layout.
+    pub files: Vec<FileStamp>,
+    /// Bytes that others got from us, ever.
+    pub uploaded: u64,
+    /// Bytes that we got from others, ever.
+    pub downloaded: u64,
+    pub paused: bool,
+    /// As what it is offered, if a tracker of ours lists it.
+    pub share: Option<Share>,
+    /// When it was added, in seconds since 1970.
+    pub added: u64,
+}
+
+/// Under which name which group finds a torrent.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Share {
+    pub group: String,
+    pub name: String,
+}
+
+/// How far a record can be believed.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Trust {
+    /// Everything is there and verified.
+    All,
+    /// These pieces are.
+    These(Bitfield),
+    /// Nobody knows: what is there must be hashed.
+    Check,
+}
+
+/// Why bytes are not a record.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RecordError {
+    #[error("it has {0} bytes, at most {MAX_RECORD_BYTES} are read")]
+    TooLarge(usize),
+    #[error("it is {0}")]
+    Bencode(#[from] BencodeError),
+    #[error("it is of version {0}, this program reads version {VERSION}")]
+    Version(i64),
+    #[error("its `{0}` is missing or not as it should be")]
+    Key(&'static str),
+    #[error("its torrent: {0}")]
+    Torrent(#[from] MetainfoError),
+}
+
+impl Record {
+    /// Whether hashing can be spared, given what the files look like `now`.
+    ///
+    /// A finished torrent's record was written after its files, so unchanged files are enough,
+    /// also after a crash. What is not finished may have been written to after its record,
+    /// unless that was the last act of a clean stop.
+    pub fn trust(&self, now: &[FileStamp]) -> Trust {
+        if self.files != now {
+            Trust::Check
+        } else if self.finished {
+            Trust::All
+        } else if self.clean {
+            Trust::These(self.have.clone())
+        } else {
+            Trust::Check
+        }
+    }
+
+    pub fn encode(&self) -> Vec<u8> {
+        let mut out = Encoder::new();
+        out.dict(|record| {
+            record.text("added").int(int(self.added));
+            record.text("clean").int(self.clean.into());
+            record.text("downloaded").int(int(self.downloaded));
+            record.text("files").list(|files| {
+                for file in &self.files {
+                    files.dict(|entry| {
+                        entry.text("length").int(int(file.length));
+                        entry.text("modified").int(file.modified);
+                        entry.text("path").bytes(&path_bytes(&file.path));
+                    });
+                }
+            });
+            record.text("finished").int(self.finished.into());
+            record.text("have").bytes(self.have.as_bytes());
+            record.text("paused").int(self.paused.into());
+            if let Some(share) = &self.share {
+                record.text("share").dict(|entry| {
+                    entry.text("group").text(&share.group);
+                    entry.text("name").text(&share.name);
+                });
+            }
+            record.text("target").bytes(&path_bytes(&self.target));
+            record.text("torrent").bytes(&self.metainfo.to_bytes());
+            record.text("uploaded").int(int(self.uploaded));
+            record.text("version").int(VERSION);
+        });
+        out.finish()
+    }
+
+    pub fn decode(bytes: &[u8]) -> Result<Record, RecordError> {
+        if bytes.len() > MAX_RECORD_BYTES {
+            return Err(RecordError::TooLarge(bytes.len()));
+        }
+        let record = Value::parse(bytes)?;
+        match find(record, "version", |v| v.int())? {
+            VERSION => {}
+            other => return Err(RecordError::Version(other)),
+        }
+        let torrent = find(record, "torrent", |v| v.bytes())?;
+        let metainfo = Arc::new(Metainfo::parse(torrent)?);
+        let have = find(record, "have", |v| v.bytes())?;
+        let have = Bitfield::from_bytes(have, metainfo.layout.pieces())
+            .map_err(|_| RecordError::Key("have"))?;
+        let files = find(record, "files", |v| v.list())?
+            .map(file)
+            .collect::<Result<Vec<_>, _>>()?;
+        // None for content that is not in files.
+        if !files.is_empty() && files.len() != metainfo.layout.files().len() {
+            return Err(RecordError::Key("files"));
+        }
+        let finished = find(record, "finished", flag)?;
+        if finished && !have.is_full() {
+            return Err(RecordError::Key("finished"));
+        }
+        let share = match record.get("share") {
+            Some(share) => Some(Share {
+                group: find(share, "group", |v| v.text())?.into(),
+                name: find(share, "name", |v| v.text())?.into(),
+            }),
+            None => None,
+        };
+        Ok(Record {
+            metainfo,
+            target: find(record, "target", path)?,
+            have,
+            finished,
+            clean: find(record, "clean", flag)?,
+            files,
+            uploaded: find(record, "uploaded", size)?,
+            downloaded: find(record, "downloaded", size)?,
+            paused: find(record, "paused", flag)?,
+            share,
+            added: find(record, "added", size)?,
+        })
+    }
+}
+
+fn file(entry: Value<'_>) -> Result<FileStamp, RecordError> {
+    Ok(FileStamp {
+        path: find(entry, "path", path)?,
+        length: find(entry, "length", size)?,
+        modified: find(entry, "modified", |v| v.int())?,
+    })
+}
+
+fn find<'a, T>(
+    dict: Value<'a>,
+    key: &'static str,
+    read: impl FnOnce(Value<'a>) -> Option<T>,
+) -> Result<T, RecordError> {
+    dict.get(key).and_then(read).ok_or(RecordError::Key(key))
+}
+
+fn flag(value: Value<'_>) -> Option<bool> {
+    match value.int()? {
+        0 => Some(false),
+        1 => Some(true),
+        _ => None,
+    }
+}
+
+fn size(value: Value<'_>) -> Option<u64> {
+    u64::try_from(value.int()?).ok()
+}
+
+/// Bencoding knows 63 bits; more than that nobody transfers.
+fn int(value: u64) -> i64 {
+    i64::try_from(value).unwrap_or(i64::MAX)
+}
+
+/// On Unix a path is bytes, and need not be text.
+#[cfg(unix)]
+fn path_bytes(path: &Path) -> Vec<u8> {
+    std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec()
+}
+
+#[cfg(unix)]
+fn path(value: Value<'_>) -> Option<PathBuf> {
+    let bytes: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(value.bytes()?);
+    Some(bytes.into())
+}
+
+/// A path that is not Unicode is not found again, and the content then checked.
+#[cfg(windows)]
+fn path_bytes(path: &Path) -> Vec<u8> {
+    path.to_string_lossy().into_owned().into_bytes()
+}
+
+#[cfg(windows)]
+fn path(value: Value<'_>) -> Option<PathBuf> {
+    value.text().map(PathBuf::from)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::torrent::id::PieceHash;
+    use crate::torrent::layout::Layout;
+
+    /// Half a download of two files.
+    pub(in crate::storage) fn example() -> Record {
+        let files = vec![(vec!["d".into(), "a".into()], 9), (vec!["e".into()], 3)];
+        let layout = Layout::folder("f".into(), files, 4).unwrap();
+        let mut have = Bitfield::none(3);
+        have.insert(layout.piece(1).unwrap());
+        let stamp = |path: &str, length, modified| FileStamp {
+            path: path.into(),
+            length,
+            modified,
+        };
+        Record {
+            metainfo: Arc::new(Metainfo::build(layout, vec![PieceHash([7; 20]); 3], false)),
+            target: "/download/f".into(),
+            have,
+            finished: false,
+            clean: true,
+            files: vec![
+                stamp("d/a", 9, 1_700_000_000_000_000_001),
+                stamp("e", 3, -5),
+            ],
+            uploaded: 0,
+            downloaded: u64::from(u32::MAX) * 10,
+            paused: true,
+            share: Some(Share {
+                group: "public".into(),
+                name: "f".into(),
+            }),
+            added: 1_700_000_000,
+        }
+    }
+
+    #[test]
+    fn reads_what_it_writes() {
+        let record = example();
+        assert_eq!(Record::decode(&record.encode()), Ok(record.clone()));
+        let other = Record {
+            share: None,
+            have: Bitfield::all(3),
+            finished: true,
+            files: Vec::new(),
+            ..record
+        };
+        assert_eq!(Record::decode(&other.encode()), Ok(other));
+    }
+
+    #[test]
+    fn every_truncation_is_an_error() {
+        let whole = example().encode();
+        for cut in 0..whole.len() {
+            assert!(Record::decode(&whole[..cut]).is_err(), "cut at {cut}");
+        }
+    }
+
+    #[test]
+    fn every_changed_byte_is_an_error_or_another_record() {
+        let whole = example().encode();
+        for at in 0..whole.len() {
+            for byte in [0, b'0', b'9', b'e', 0xff] {
+                let mut changed = whole.clone();
+                changed[at] = byte;
+                let _ = Record::decode(&changed);
+            }
+        }
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let check = |from: &str, to: &str, expect: RecordError| {
+            let bytes = example().encode();
+            let text = String::from_utf8_lossy(&bytes);
+            assert!(text.contains(from), "{from}");
+            let at = bytes
+                .windows(from.len())
+                .position(|window| window == from.as_bytes())
+                .unwrap();
+            let mut changed = bytes[..at].to_vec();
+            changed.extend_from_slice(to.as_bytes());
+            changed.extend_from_slice(&bytes[at + from.len()..]);
+            assert_eq!(Record::decode(&changed), Err(expect), "{from} {to}");
+        };
+        check("7:versioni1e", "7:versioni2e", RecordError::Version(2));
+        check("7:versioni1e", "", RecordError::Key("version"));
+        check(
+            "8:finishedi0e",
+            "8:finishedi1e",
+            RecordError::Key("finished"),
+        );
+        check("4:have1:@", "4:have1:\u{1}", RecordError::Key("have"));
+        check("6:pausedi1e", "6:pausedi2e", RecordError::Key("paused"));
+        check(
+            "8:uploadedi0e",
+            "8:uploadedi-1e",
+            RecordError::Key("uploaded"),
+        );
+        check("5:group", "5:graup", RecordError::Key("group"));
+        let one_file = "d6:lengthi3e8:modifiedi-5e4:path1:ee";
+        check(one_file, "", RecordError::Key("files"));
+    }
+
+    #[test]
+    fn belief_depends_on_how_it_ended_and_what_is_there() {
+        let now = example().files;
+        let check = |finished, clean, now: &[FileStamp], expect: Trust| {
+            let record = Record {
+                finished,
+                clean,
+                ..example()
+            };
+            assert_eq!(record.trust(now), expect, "{finished} {clean} {now:?}");
+        };
+        check(false, true, &now, Trust::These(example().have));
+        check(false, false, &now, Trust::Check);
+        check(true, false, &now, Trust::All);
+        check(true, true, &now, Trust::All);
+        let mut touched = now.clone();
+        touched[1].modified += 1;
+        check(false, true, &touched, Trust::Check);
+        check(true, true, &touched, Trust::Check);
+        check(true, true, &now[..1], Trust::Check);
+    }
+}

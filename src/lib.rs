@@ -8,4 +8,5 @@ pub mod registry;
 pub mod runtime;
 pub mod storage;
 pub mod torrent;
+pub mod tracker;
 pub mod wire;

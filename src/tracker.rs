@@ -1,0 +1,124 @@
+//! The tracker: answers who shares what, and who is in which swarm, on one port.
+//!
+//! | thread | owns | waits on | stops when |
+//! |---|---|---|---|
+//! | `accept` | the listening socket, the crew | `accept` | flag, then a connection to itself |
+//! | `conn-N` | one client, from its first byte to its last | `read` | its socket is shut down |
+//! | `sweeper` | nothing | the clock | flag |
+//!
+//! What they share is in [`state`]: the shares behind one lock, the swarms behind another.
+//! Nobody holds two locks, nor one while reading or writing a socket. A connection's first byte
+//! tells which dialect it speaks, and so by which door it comes in: [`control_door`] or
+//! [`http_door`]. Not here: prompts, and what is said (`control`, `announce`).
+
+pub mod accept;
+pub mod client;
+pub mod config;
+pub mod connections;
+pub mod control_door;
+pub mod http_door;
+pub mod state;
+pub mod sweeper;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use crate::control::reply::Stats;
+use crate::runtime::listener::{Listener, Waker};
+use crate::runtime::stop::Stop;
+use crate::runtime::threads;
+use crate::runtime::workers::Workers;
+
+pub use config::Config;
+use state::State;
+
+/// A running tracker. Dropping it stops it and waits for all of its threads.
+pub struct Tracker {
+    state: Arc<State>,
+    address: SocketAddr,
+    waker: Waker,
+    accept: Option<JoinHandle<Workers>>,
+    sweeper: Option<JoinHandle<()>>,
+}
+
+/// Why a tracker did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum TrackerError {
+    #[error("{0} is in use: is a tracker running there already? Stop it, or name another port")]
+    InUse(SocketAddr),
+    #[error("{0} is not an address of this machine: name one that is, or 0.0.0.0 for all")]
+    NotOurs(SocketAddr),
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error("cannot start a thread: {0}")]
+    Thread(#[source] io::Error),
+}
+
+impl Tracker {
+    pub fn start(config: Config) -> Result<Tracker, TrackerError> {
+        let stop = Stop::new();
+        let address = config.address;
+        let refuse = |source: io::Error| match source.kind() {
+            io::ErrorKind::AddrInUse => TrackerError::InUse(address),
+            io::ErrorKind::AddrNotAvailable => TrackerError::NotOurs(address),
+            _ => TrackerError::Listen { address, source },
+        };
+        let listener = Listener::bind(address, stop.clone()).map_err(refuse)?;
+        let address = listener.local_addr().map_err(refuse)?;
+        let waker = listener.waker().map_err(refuse)?;
+        let state = Arc::new(State::new(config, stop));
+
+        let mut tracker = Tracker {
+            state: state.clone(),
+            address,
+            waker,
+            accept: None,
+            sweeper: None,
+        };
+        let sweeping = state.clone();
+        let sweeper = threads::spawn("sweeper", None, move || sweeper::run(&sweeping));
+        tracker.sweeper = Some(sweeper.map_err(TrackerError::Thread)?);
+        let accept = threads::spawn("accept", None, move || accept::run(&listener, &state));
+        tracker.accept = Some(accept.map_err(TrackerError::Thread)?);
+        log::info!(target: "tracker", "listening on {address}");
+        Ok(tracker)
+    }
+
+    /// Where it listens; the real port if port 0 was asked for.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn stats(&self) -> Stats {
+        self.state.stats()
+    }
+
+    /// What it knows: for prompts.
+    pub fn state(&self) -> &Arc<State> {
+        &self.state
+    }
+
+    /// Ends every connection and waits for every thread.
+    pub fn stop(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Tracker {
+    fn drop(&mut self) {
+        self.waker.stop();
+        // First nobody new comes in, then those who are in are shown out, then waited for.
+        let crew = self.accept.take().and_then(threads::join);
+        self.state.connections.close_all();
+        drop(crew);
+        if let Some(sweeper) = self.sweeper.take() {
+            threads::join(sweeper);
+        }
+        log::info!(target: "tracker", "stopped");
+    }
+}

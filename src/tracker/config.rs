@@ -1,0 +1,52 @@
+//! What can be told to a tracker when it starts.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use crate::registry::{shares, swarms};
+
+/// Every limit of a tracker. The defaults are for a small machine on a network of strangers.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where to listen; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// How many connections there may be at once, each with its thread.
+    pub connections: usize,
+    /// How many of them from one address: a classroom behind one router is one address.
+    pub connections_per_address: usize,
+    /// How long after connecting the first byte may take.
+    pub first_byte: Duration,
+    /// How long a request may take from its first byte to its last.
+    pub request: Duration,
+    /// How long a control connection may be silent between two requests.
+    pub idle: Duration,
+    /// How long an HTTP connection may be silent between two requests.
+    pub keep_alive: Duration,
+    /// How often a blocked thread looks whether it shall stop, if closing its socket does not
+    /// wake it. Seconds, because there may be ten thousand of them.
+    pub poll: Duration,
+    /// Seconds between two announces of a peer. One that is silent for 2.5 times as long is
+    /// forgotten.
+    pub interval: u32,
+    /// How much may be known of swarms. Its `expiry` is made from `interval`.
+    pub swarms: swarms::Limits,
+    pub shares: shares::Limits,
+}
+
+impl Config {
+    pub fn new(address: SocketAddr) -> Config {
+        Config {
+            address,
+            connections: 12_000,
+            connections_per_address: 1024,
+            first_byte: Duration::from_secs(10),
+            request: Duration::from_secs(30),
+            idle: Duration::from_secs(15 * 60),
+            keep_alive: Duration::from_secs(60),
+            poll: Duration::from_secs(2),
+            interval: 120,
+            swarms: swarms::Limits::default(),
+            shares: shares::Limits::default(),
+        }
+    }
+}

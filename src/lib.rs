@@ -4,6 +4,7 @@
 
 pub mod announce;
 pub mod control;
+pub mod peer;
 pub mod registry;
 pub mod runtime;
 pub mod storage;

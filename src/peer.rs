@@ -1,0 +1,402 @@
+//! The peer program: what fetches, hashes and serves.
+//!
+//! | thread | owns | waits on | stops when |
+//! |---|---|---|---|
+//! | `engine` | every torrent's state, without locks | one `select!` | told to, last |
+//! | `accept`, `shake-N` | the listening socket; a caller's handshake | `accept`, `read` | flag, a connection to itself |
+//! | `dial-N` | one call and its handshake | channel of calls | sender dropped |
+//! | `conn-r-N` | the read half of a connection | `read` | the stream is closed |
+//! | `conn-w-N` | the write half of a connection | its bounded channel of orders | senders dropped |
+//! | `hash-N` | a buffer | channel of hash jobs | sender dropped |
+//! | `announce`, `http-N` | connections to trackers | channel of jobs | sender dropped, after 2 s the stop flag |
+//! | `disk` | the records in the download folder | channel of jobs | sender dropped |
+//!
+//! Not here: what people see of it (the shell), and the rules it follows (`torrent`).
+
+pub mod accept;
+pub mod addresses;
+pub mod announcer;
+pub mod connection;
+pub mod dial;
+pub mod disk;
+pub mod engine;
+pub mod hashing;
+pub mod managed;
+pub mod opening;
+pub mod rate_limit;
+pub mod schedule;
+pub mod tracker_link;
+pub mod view;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use rand::RngExt;
+
+use crate::control::tracker_info::TrackerAddress;
+use crate::runtime::listener::Listener;
+use crate::runtime::stop::Stop;
+use crate::runtime::threads::{self, Threads};
+use crate::storage::folder::{DownloadFolder, FolderError};
+use crate::storage::open_files::OpenFiles;
+use crate::storage::resume::Share;
+use crate::storage::{Storage, StorageError};
+use crate::torrent::bitfield::Bitfield;
+use crate::torrent::id::{InfoHash, PeerId};
+use crate::torrent::metainfo::Metainfo;
+
+use accept::Acceptor;
+use announcer::Announcer;
+use connection::Limits;
+use dial::Dialer;
+use disk::Disk;
+use engine::{Addition, Command, Engine, EngineError, Input, Start};
+use hashing::HashPool;
+use managed::{Beginning, Identity};
+use rate_limit::RateLimit;
+use view::{News, PeerRow, Status, TorrentView};
+
+/// Inputs that may wait for the engine. Whoever reports more waits.
+const INPUTS: usize = 4096;
+
+/// How a peer shall be.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where others reach us; port 0 lets the system choose.
+    pub listen: SocketAddr,
+    pub trackers: Vec<TrackerAddress>,
+    pub download: PathBuf,
+    /// How many peers are served at once, a torrent.
+    pub slots: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum PeerError {
+    #[error("cannot listen on {address}: {source}; is another program using the port?")]
+    Listen {
+        address: SocketAddr,
+        source: io::Error,
+    },
+    #[error(transparent)]
+    Folder(#[from] FolderError),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    #[error("no thread could be started: {0}")]
+    Thread(#[from] io::Error),
+    #[error("interrupted")]
+    GivenUp,
+    #[error("the peer has stopped")]
+    Stopped,
+}
+
+/// A running peer. Dropping it stops it, within three seconds whatever the trackers do.
+pub struct Peer {
+    identity: Identity,
+    folder: Arc<DownloadFolder>,
+    acceptor: Option<Acceptor>,
+    address: SocketAddr,
+    inputs: Sender<Input>,
+    engine: Option<JoinHandle<()>>,
+    connections: Arc<Threads>,
+    stop: Stop,
+    news: Receiver<News>,
+    pub limits: Arc<Limits>,
+    pub pool: Arc<HashPool>,
+    pub open_files: Arc<OpenFiles>,
+}
+
+impl Peer {
+    /// Starts every thread, then what was going on when the folder was last used. Returns also
+    /// what could not be taken up again, in words.
+    pub fn start(config: Config) -> Result<(Peer, Vec<String>), PeerError> {
+        let folder = Arc::new(DownloadFolder::open(&config.download)?);
+        let stop = Stop::new();
+        let listen = |source| PeerError::Listen {
+            address: config.listen,
+            source,
+        };
+        let listener = Listener::bind(config.listen, stop.clone()).map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        let mut rng = rand::rng();
+        let peer_id = folder.peer_id(rng.random())?;
+        let identity = Identity {
+            peer_id,
+            port: address.port(),
+        };
+
+        let (inputs, inbox) = bounded(INPUTS);
+        let (to_news, news) = unbounded();
+        let connections = Arc::new(Threads::new());
+        let limits = Arc::new(Limits {
+            up: RateLimit::none(),
+            down: RateLimit::none(),
+        });
+        let pool = Arc::new(HashPool::new()?);
+        let engine = Engine {
+            identity,
+            inputs: inbox,
+            to_self: inputs.clone(),
+            news: to_news,
+            announcer: Announcer::start(config.trackers, &inputs)?,
+            dialer: Dialer::start(&inputs, &stop)?,
+            disk: Disk::start(folder.clone(), inputs.clone())?,
+            pool: pool.clone(),
+            threads: connections.clone(),
+            limits: limits.clone(),
+            slots: config.slots,
+            seed: rng.random(),
+            torrents: HashMap::new(),
+            next_conn: 0,
+            tracker_connections: 0,
+            next_check: 0,
+        };
+        let engine = threads::spawn("engine", None, move || engine.run())?;
+        let acceptor = Acceptor::start(listener, inputs.clone(), stop.clone())?;
+        let peer = Peer {
+            identity,
+            folder,
+            acceptor: Some(acceptor),
+            address,
+            inputs,
+            engine: Some(engine),
+            connections,
+            stop,
+            news,
+            limits,
+            pool,
+            open_files: Arc::default(),
+        };
+        let notices = peer.take_up()?;
+        Ok((peer, notices))
+    }
+
+    /// Where others reach us.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn peer_id(&self) -> PeerId {
+        self.identity.peer_id
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Where we keep what is our own.
+    pub fn state_folder(&self) -> &Path {
+        self.folder.state_path()
+    }
+
+    /// What happens without being asked for.
+    pub fn news(&self) -> &Receiver<News> {
+        &self.news
+    }
+
+    /// Takes up what the folder remembers.
+    fn take_up(&self) -> Result<Vec<String>, PeerError> {
+        let remembered = self.folder.remembered()?;
+        let mut notices = remembered.damaged;
+        for record in remembered.records {
+            let reopened = opening::reopen(&record, self.open_files.clone());
+            notices.extend(reopened.notice);
+            let beginning = Beginning {
+                metainfo: record.metainfo,
+                share: record.share,
+                added: record.added,
+                downloaded: record.downloaded,
+                uploaded: record.uploaded,
+                published: false,
+            };
+            let (storage, start) = (reopened.storage, reopened.start);
+            let paused = record.paused;
+            self.add(Addition {
+                beginning,
+                storage,
+                start,
+                paused,
+                remembered: true,
+            })?;
+        }
+        Ok(notices)
+    }
+
+    /// Serves content that was hashed just now. `published` says that our tracker knows the
+    /// share already.
+    pub fn seed(
+        &self,
+        metainfo: Arc<Metainfo>,
+        storage: Arc<dyn Storage>,
+        share: Option<Share>,
+        published: bool,
+    ) -> Result<(), PeerError> {
+        let have = Bitfield::all(metainfo.layout.pieces());
+        let beginning = Beginning {
+            published,
+            ..new_beginning(metainfo, share)
+        };
+        self.add(Addition {
+            beginning,
+            storage,
+            start: Start::Have(have),
+            paused: false,
+            remembered: false,
+        })
+    }
+
+    /// Fetches a torrent to `target`, using what lies there already. That is hashed first, unless
+    /// `give_up` says otherwise.
+    pub fn download(
+        &self,
+        metainfo: Arc<Metainfo>,
+        target: &Path,
+        share: Option<Share>,
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<(), PeerError> {
+        if let Some(there) = self.torrent(metainfo.info_hash)? {
+            return Err(EngineError::Twice(there.name).into());
+        }
+        let open_files = self.open_files.clone();
+        let opened = opening::open(target, &metainfo, &self.pool, open_files, give_up)?;
+        let Some(opened) = opened else {
+            return Err(PeerError::GivenUp);
+        };
+        log::trace!(target: "hop", "{}: its place is {}", metainfo.name(), target.display());
+        let beginning = new_beginning(metainfo, share);
+        let (storage, start) = (opened.storage, opened.start);
+        self.add(Addition {
+            beginning,
+            storage,
+            start,
+            paused: false,
+            remembered: false,
+        })
+    }
+
+    fn add(&self, addition: Addition) -> Result<(), PeerError> {
+        let addition = Box::new(addition);
+        Ok(self.ask(|reply| Command::Add { addition, reply })??)
+    }
+
+    pub fn torrents(&self) -> Result<Vec<TorrentView>, PeerError> {
+        self.ask(|reply| Command::Torrents { reply })
+    }
+
+    /// Asks for the names of all torrents, from any thread; none once the peer has stopped.
+    pub fn torrent_names(&self) -> impl Fn() -> Vec<String> + Send + use<> {
+        let inputs = self.inputs.clone();
+        move || {
+            let torrents = ask(&inputs, |reply| Command::Torrents { reply });
+            torrents
+                .unwrap_or_default()
+                .into_iter()
+                .map(|torrent| torrent.name)
+                .collect()
+        }
+    }
+
+    pub fn torrent(&self, info_hash: InfoHash) -> Result<Option<TorrentView>, PeerError> {
+        Ok(self
+            .torrents()?
+            .into_iter()
+            .find(|torrent| torrent.info_hash == info_hash))
+    }
+
+    pub fn peers(&self) -> Result<Vec<PeerRow>, PeerError> {
+        self.ask(|reply| Command::Peers { reply })
+    }
+
+    pub fn pause(&self, info_hash: InfoHash) -> Result<(), PeerError> {
+        Ok(self.ask(|reply| Command::Pause { info_hash, reply })??)
+    }
+
+    /// Goes on with what was paused, or stopped by an error.
+    pub fn resume(&self, torrent: &TorrentView) -> Result<(), PeerError> {
+        match &torrent.status {
+            // Its files may be others by now.
+            Status::Stopped {
+                waits_for_space: false,
+                ..
+            } => self.recheck(torrent),
+            _ => {
+                let info_hash = torrent.info_hash;
+                Ok(self.ask(|reply| Command::Resume { info_hash, reply })??)
+            }
+        }
+    }
+
+    /// Hashes again what is on disk.
+    pub fn recheck(&self, torrent: &TorrentView) -> Result<(), PeerError> {
+        let open = if torrent.finished {
+            opening::open_complete
+        } else {
+            opening::open_anew
+        };
+        let storage = open(&torrent.path, &torrent.metainfo, self.open_files.clone())?;
+        let info_hash = torrent.info_hash;
+        Ok(self.ask(|reply| Command::Recheck {
+            info_hash,
+            storage,
+            reply,
+        })??)
+    }
+
+    /// Forgets a torrent. Its files stay.
+    pub fn remove(&self, info_hash: InfoHash) -> Result<(), PeerError> {
+        Ok(self.ask(|reply| Command::Remove { info_hash, reply })??)
+    }
+
+    fn ask<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> Result<T, PeerError> {
+        ask(&self.inputs, command)
+    }
+
+    /// Ends everything: new connections first, then the engine with all others, then threads.
+    pub fn stop(&mut self) {
+        self.acceptor = None;
+        let _ = self.inputs.send(Input::Command(Command::Stop));
+        if let Some(engine) = self.engine.take() {
+            threads::join(engine);
+        }
+        self.stop.request();
+        self.connections.join();
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Gives the engine a command that brings its own way back.
+fn ask<T>(
+    inputs: &Sender<Input>,
+    command: impl FnOnce(Sender<T>) -> Command,
+) -> Result<T, PeerError> {
+    let (reply, answer) = bounded(1);
+    inputs
+        .send(Input::Command(command(reply)))
+        .map_err(|_| PeerError::Stopped)?;
+    answer.recv().map_err(|_| PeerError::Stopped)
+}
+
+fn new_beginning(metainfo: Arc<Metainfo>, share: Option<Share>) -> Beginning {
+    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let added = since_1970.unwrap_or_default().as_secs();
+    Beginning {
+        metainfo,
+        share,
+        added,
+        downloaded: 0,
+        uploaded: 0,
+        published: false,
+    }
+}

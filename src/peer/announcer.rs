@@ -1,0 +1,250 @@
+//! Talking to trackers: our own by control lines, other people's by HTTP.
+//!
+//! | thread | does |
+//! |---|---|
+//! | `announce` | announces and publishes at our tracker, one request after another |
+//! | `http-N` | announces at the HTTP trackers that torrents name |
+//!
+//! When to announce is the engine's to say; here is only the doing, because it may block.
+
+use std::io;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+
+use crate::announce::request::AnnounceRequest;
+use crate::announce::response::AnnounceResponse;
+use crate::control::reply::{Uploaded, announce_from_reply};
+use crate::control::request::{Request, Upload};
+use crate::control::tracker_info::TrackerAddress;
+use crate::runtime::stop::Stop;
+use crate::runtime::threads;
+use crate::torrent::id::InfoHash;
+
+use super::engine::Input;
+use super::tracker_link::{LinkError, TrackerLink};
+
+const HTTP_THREADS: usize = 2;
+/// How long an HTTP tracker may take to accept a connection (which cannot be cut short when the
+/// program ends), and to answer in all.
+const HTTP_CONNECT: Duration = Duration::from_millis(1500);
+const HTTP_ANSWER: Duration = Duration::from_secs(10);
+/// The longest answer that is read from an HTTP tracker, in bytes: more peers than we take.
+const MAX_ANSWER: u64 = 1024 * 1024;
+
+/// Whom to ask.
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+pub enum Tracker {
+    /// The first living one of tracker_info.txt.
+    Ours,
+    Http(String),
+}
+
+/// What a tracker answered.
+#[derive(Debug)]
+pub struct Announced {
+    pub info_hash: InfoHash,
+    pub tracker: Tracker,
+    pub result: Result<AnnounceResponse, AnnounceFailure>,
+    /// Our tracker's: how many connections have been made. A new one may know nothing of us.
+    pub connections: u64,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AnnounceFailure {
+    #[error("{0}")]
+    Unreachable(String),
+    #[error("{0}")]
+    Refused(String),
+}
+
+enum Job {
+    Announce {
+        request: AnnounceRequest,
+        tracker: Tracker,
+    },
+    Publish(Box<Upload>),
+}
+
+pub struct Announcer {
+    ours: Option<Sender<Job>>,
+    http: Option<Sender<Job>>,
+    agent: ureq::Agent,
+    stop: Stop,
+    threads: Vec<JoinHandle<()>>,
+    /// Closed when the last thread has ended.
+    ended: Receiver<()>,
+}
+
+impl Announcer {
+    pub fn start(trackers: Vec<TrackerAddress>, engine: &Sender<Input>) -> io::Result<Announcer> {
+        let stop = Stop::new();
+        let agent = ureq::Agent::new_with_config(
+            ureq::Agent::config_builder()
+                .timeout_connect(Some(HTTP_CONNECT))
+                .timeout_global(Some(HTTP_ANSWER))
+                .user_agent(concat!("mini-bittorrent/", env!("CARGO_PKG_VERSION")))
+                .build(),
+        );
+        let (ours, our_jobs) = unbounded();
+        let (http, http_jobs) = unbounded();
+        let (end, ended) = bounded::<()>(0);
+        let mut announcer = Announcer {
+            ours: Some(ours),
+            http: Some(http),
+            agent: agent.clone(),
+            stop: stop.clone(),
+            threads: Vec::new(),
+            ended,
+        };
+        let (to_engine, end_of_ours) = (engine.clone(), end.clone());
+        announcer
+            .threads
+            .push(threads::spawn("announce", None, move || {
+                let mut link = TrackerLink::new(trackers, stop);
+                for job in our_jobs {
+                    ask_ours(&mut link, job, &to_engine);
+                }
+                drop(end_of_ours);
+            })?);
+        for i in 0..HTTP_THREADS {
+            let (jobs, to_engine, end) = (http_jobs.clone(), engine.clone(), end.clone());
+            let agent = agent.clone();
+            announcer
+                .threads
+                .push(threads::spawn(&format!("http-{i}"), None, move || {
+                    for job in jobs {
+                        ask_http(&agent, job, &to_engine);
+                    }
+                    drop(end);
+                })?);
+        }
+        Ok(announcer)
+    }
+
+    pub fn announce(&self, tracker: Tracker, request: AnnounceRequest) {
+        let jobs = match tracker {
+            Tracker::Ours => &self.ours,
+            Tracker::Http(_) => &self.http,
+        };
+        if let Some(jobs) = jobs {
+            // The threads wait as long as there is a sender.
+            let _ = jobs.send(Job::Announce { request, tracker });
+        }
+    }
+
+    /// Offers a torrent to a group at our tracker.
+    pub fn publish(&self, upload: Upload) {
+        if let Some(jobs) = &self.ours {
+            let _ = jobs.send(Job::Publish(Box::new(upload)));
+        }
+    }
+
+    /// Finishes what is queued, but no longer than `patience`, whatever the trackers do.
+    pub fn finish(mut self, patience: Duration) {
+        self.ours = None;
+        self.http = None;
+        // Nothing is ever sent: it ends with the last thread, or with our patience.
+        let _ = self.ended.recv_timeout(patience);
+    }
+}
+
+impl Drop for Announcer {
+    fn drop(&mut self) {
+        self.ours = None;
+        self.http = None;
+        self.stop.request();
+        self.agent.clone().shutdown();
+        self.threads.drain(..).for_each(|thread| {
+            threads::join(thread);
+        });
+    }
+}
+
+fn ask_ours(link: &mut TrackerLink, job: Job, engine: &Sender<Input>) {
+    match job {
+        Job::Announce { request, tracker } => {
+            let info_hash = request.info_hash;
+            let result = link
+                .request(&Request::Announce(request))
+                .and_then(|reply| announce_from_reply(reply).map_err(LinkError::Refused))
+                .map_err(AnnounceFailure::from);
+            let connections = link.connections();
+            let announced = Announced {
+                info_hash,
+                tracker,
+                result,
+                connections,
+            };
+            let _ = engine.send(Input::Announced(announced));
+        }
+        Job::Publish(upload) => {
+            let name = upload.name.clone();
+            let result = link
+                .request(&Request::UploadFile(upload))
+                .and_then(|reply| Uploaded::from_reply(reply).map_err(LinkError::Refused));
+            if let Err(error) = result {
+                log::warn!(target: "tracker", "{} could not be offered: {error}", name.as_str());
+            }
+        }
+    }
+}
+
+impl From<LinkError> for AnnounceFailure {
+    fn from(error: LinkError) -> Self {
+        if error.is_unreachable() {
+            AnnounceFailure::Unreachable(error.to_string())
+        } else {
+            AnnounceFailure::Refused(error.to_string())
+        }
+    }
+}
+
+fn ask_http(agent: &ureq::Agent, job: Job, engine: &Sender<Input>) {
+    let Job::Announce {
+        request,
+        tracker: Tracker::Http(url),
+    } = job
+    else {
+        return;
+    };
+    let result = announce_over_http(agent, &request, &url);
+    let tracker = Tracker::Http(url);
+    let announced = Announced {
+        info_hash: request.info_hash,
+        tracker,
+        result,
+        connections: 0,
+    };
+    let _ = engine.send(Input::Announced(announced));
+}
+
+fn announce_over_http(
+    agent: &ureq::Agent,
+    request: &AnnounceRequest,
+    url: &str,
+) -> Result<AnnounceResponse, AnnounceFailure> {
+    let unreachable =
+        |error: ureq::Error| AnnounceFailure::Unreachable(format!("no answer from {url}: {error}"));
+    let mut answer = agent.get(request.to_url(url)).call().map_err(unreachable)?;
+    let body = answer
+        .body_mut()
+        .with_config()
+        .limit(MAX_ANSWER)
+        .read_to_vec();
+    let body = body.map_err(unreachable)?;
+    AnnounceResponse::decode(&body)
+        .map_err(|error| AnnounceFailure::Refused(format!("{url}: {error}")))
+}
+
+/// Which trackers of a torrent we can talk to.
+pub fn http_trackers(tiers: &[Vec<String>]) -> impl Iterator<Item = Tracker> + '_ {
+    let is_http = |url: &&String| url.starts_with("http://") || url.starts_with("https://");
+    tiers
+        .iter()
+        .flatten()
+        .filter(is_http)
+        .cloned()
+        .map(Tracker::Http)
+}

@@ -1,0 +1,260 @@
+//! The reading half: what the peer says, and the whole way of a piece from socket to disk.
+
+use std::io::{self, BufReader, Read};
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use crossbeam_channel::{Sender, TrySendError};
+
+use crate::runtime::stream::Stream;
+use crate::storage::StorageError;
+use crate::torrent::Event;
+use crate::torrent::bitfield::Bitfield;
+use crate::torrent::fetch::Fetch;
+use crate::torrent::layout::Block;
+use crate::torrent::session::{Arriving, Rejected, Violation};
+use crate::wire::codec::{self, PIECE_HEADER, PIECE_ID};
+use crate::wire::extension::{self, ExtendedHandshake};
+use crate::wire::message::{BlockRequest, Message};
+
+use super::{Link, Order, Reason, Report};
+
+/// Bytes read at once, unless a block's place is larger.
+const READ_BUFFER: usize = 32 * 1024;
+
+struct Reader<'a> {
+    link: &'a Link,
+    orders: &'a Sender<Order>,
+    input: BufReader<Stream>,
+}
+
+/// Reads until the connection ends.
+pub fn run(link: &Link, orders: &Sender<Order>) -> Reason {
+    let input = BufReader::with_capacity(READ_BUFFER, link.stream.clone());
+    let mut reader = Reader {
+        link,
+        orders,
+        input,
+    };
+    loop {
+        if let Err(reason) = reader.read_message() {
+            return reason;
+        }
+    }
+}
+
+impl From<io::Error> for Reason {
+    fn from(error: io::Error) -> Reason {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Reason::ClosedByPeer,
+            io::ErrorKind::TimedOut => Reason::Silent,
+            io::ErrorKind::ConnectionAborted => Reason::ClosedByUs,
+            _ => Reason::Io(error),
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn read_message(&mut self) -> Result<(), Reason> {
+        let mut length = [0; 4];
+        self.input.read_exact(&mut length)?;
+        let length = codec::frame_length(length)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let mut header = [0; PIECE_HEADER];
+        self.input.read_exact(&mut header[..1])?;
+        if header[0] == PIECE_ID && length > PIECE_HEADER {
+            self.input.read_exact(&mut header[1..])?;
+            return self.read_block(codec::piece_header(&header, length));
+        }
+        let mut frame = vec![header[0]; length];
+        self.input.read_exact(&mut frame[1..])?;
+        let message = codec::decode(&frame)?;
+        self.understand(message)
+    }
+
+    /// A block goes from the socket straight to its place in the piece.
+    fn read_block(&mut self, (index, begin, length): (u32, u32, u32)) -> Result<(), Reason> {
+        self.link
+            .shared
+            .limits
+            .down
+            .take(length, self.link.stream.stop());
+        let arriving = self.link.session.lock().arriving(index, begin, length)?;
+        let complete = match arriving {
+            Arriving::Unwanted => {
+                io::copy(
+                    &mut self.input.by_ref().take(length.into()),
+                    &mut io::sink(),
+                )?;
+                None
+            }
+            Arriving::Wanted { block, mut buffer } => {
+                let place = block.begin as usize..(block.begin + block.length) as usize;
+                self.input.read_exact(&mut buffer[place])?;
+                log::trace!(target: "hop", "piece {index}: block {begin} came");
+                self.link
+                    .session
+                    .lock()
+                    .arrived(Instant::now(), block, buffer)
+            }
+        };
+        self.link
+            .counters
+            .downloaded
+            .fetch_add(length.into(), Ordering::Relaxed);
+        // The next requests first: they travel while we hash and write.
+        self.send_requests()?;
+        if let Some(fetch) = complete {
+            self.piece_complete(fetch);
+        }
+        Ok(())
+    }
+
+    /// All blocks of a piece have come: hash, write, report, in this order.
+    fn piece_complete(&mut self, fetch: Fetch) {
+        let shared = &self.link.shared;
+        let (conn, piece) = (self.link.conn, fetch.piece());
+        let (bytes, hash) = fetch.finish();
+        if hash != shared.metainfo.piece_hash(piece) {
+            log::trace!(target: "hop", "piece {piece}: wrong hash");
+            self.link
+                .report(Report::Event(Event::PieceBad { conn, piece }));
+            return;
+        }
+        log::trace!(target: "hop", "piece {piece}: the hash is right");
+        match shared
+            .storage
+            .write(shared.metainfo.layout.piece_offset(piece), &bytes)
+        {
+            Ok(()) => {
+                log::trace!(target: "hop", "piece {piece}: on disk");
+                self.link
+                    .report(Report::Event(Event::PieceSaved { conn, piece }));
+            }
+            Err(error) => {
+                self.link
+                    .report(Report::Event(Event::PieceUnsaved { conn, piece }));
+                // A second copy that came after the torrent was finished is no failure.
+                if !matches!(error, StorageError::ReadOnly { .. }) {
+                    self.link.report(Report::StorageFailed(error));
+                }
+            }
+        }
+        self.link.session.lock().recycle(bytes);
+    }
+
+    fn send_requests(&self) -> Result<(), Reason> {
+        let blocks = self.link.session.lock().requests();
+        if blocks.is_empty() {
+            Ok(())
+        } else {
+            self.order(Order::Request(blocks))
+        }
+    }
+
+    /// Hands an order to our writer. A full channel means that the peer keeps asking and does
+    /// not read; after a closed one the connection ends by itself.
+    fn order(&self, order: Order) -> Result<(), Reason> {
+        match self.orders.try_send(order) {
+            Err(TrySendError::Full(_)) => Err(Reason::Flood),
+            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
+        }
+    }
+
+    fn understand(&mut self, message: Message) -> Result<(), Reason> {
+        let conn = self.link.conn;
+        let event = match message {
+            Message::Choke => {
+                self.link.session.lock().choked();
+                Event::Choked { conn }
+            }
+            Message::Unchoke => {
+                self.link.session.lock().unchoked();
+                self.send_requests()?;
+                Event::Unchoked { conn }
+            }
+            Message::Interested => Event::Interested { conn },
+            Message::NotInterested => Event::NotInterested { conn },
+            Message::Have(index) => {
+                let piece = self.link.session.lock().piece(index)?;
+                Event::Have { conn, piece }
+            }
+            // They should come first (BEP 3), but aria2 sends one instead of many `have` in the
+            // middle, too.
+            Message::Bitfield(bits) => {
+                let pieces = Bitfield::from_bytes(&bits, self.pieces())?;
+                Event::Bitfield { conn, pieces }
+            }
+            Message::HaveAll => {
+                let pieces = Bitfield::all(self.pieces());
+                Event::Bitfield { conn, pieces }
+            }
+            Message::HaveNone => return Ok(()),
+            Message::SuggestPiece(index) => {
+                let piece = self.link.session.lock().piece(index)?;
+                Event::Suggested { conn, piece }
+            }
+            Message::Request(request) => return self.order(Order::Serve(self.block(request)?)),
+            Message::Cancel(request) => return self.order(Order::Unserve(self.block(request)?)),
+            Message::RejectRequest(BlockRequest {
+                index,
+                begin,
+                length,
+            }) => {
+                let rejected = self.link.session.lock().rejected(index, begin, length)?;
+                match rejected {
+                    Rejected::Piece(piece) => Event::PieceRefused { conn, piece },
+                    Rejected::Nothing => return Ok(()),
+                }
+            }
+            Message::Extended {
+                extension: extension::HANDSHAKE,
+                payload,
+            } => {
+                let theirs = ExtendedHandshake::decode(&payload)?;
+                if let Some(reqq) = theirs.reqq {
+                    self.link.session.lock().set_request_limit(reqq);
+                }
+                let (client, port) = (theirs.client, theirs.port);
+                self.link.report(Report::Introduced { client, port });
+                return Ok(());
+            }
+            // A block too short to be one; keep-alives; what later extensions may bring.
+            Message::Piece {
+                index,
+                begin,
+                block,
+            } => {
+                let length = block.len() as u32;
+                return Err(Violation::NoSuchBlock {
+                    index,
+                    begin,
+                    length,
+                }
+                .into());
+            }
+            Message::KeepAlive
+            | Message::Port(_)
+            | Message::AllowedFast(_)
+            | Message::Extended { .. }
+            | Message::Unknown(_) => return Ok(()),
+        };
+        self.link.report(Report::Event(event));
+        Ok(())
+    }
+
+    fn pieces(&self) -> u32 {
+        self.link.shared.metainfo.layout.pieces()
+    }
+
+    fn block(&self, request: BlockRequest) -> Result<Block, Violation> {
+        let BlockRequest {
+            index,
+            begin,
+            length,
+        } = request;
+        self.link.session.lock().block(index, begin, length)
+    }
+}

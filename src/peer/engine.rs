@@ -1,0 +1,394 @@
+//! The engine: one thread that owns every torrent and waits in one place.
+//!
+//! Whatever happens anywhere comes in as an [`Input`]; the engine tells the torrent that it is
+//! about, and carries out what the rules say. It never waits for a slow party: orders to
+//! connections, calls and announces go into channels, files are moved by the `disk` thread.
+
+pub mod command;
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, Sender, select, tick};
+
+use crate::runtime::threads::Threads;
+use crate::storage::StorageError;
+use crate::torrent::Torrent;
+use crate::torrent::id::{ConnId, InfoHash};
+use crate::wire::handshake::Handshake;
+
+use super::announcer::{Announced, Announcer, Tracker};
+use super::connection::{Handshaken, Limits, Report};
+use super::dial::{Call, Dialer};
+use super::disk::{Disk, DiskJob};
+use super::hashing::{HashOutcome, HashPool};
+use super::managed::{Identity, Managed, State, Wish};
+use super::view::News;
+pub use command::{Addition, Command, EngineError, Start};
+
+/// How often the rules are told that time has passed.
+const TICK: Duration = Duration::from_millis(200);
+/// How often a torrent that waits for disk space looks for it.
+const SPACE_CHECK: Duration = Duration::from_secs(3);
+/// The most connections of all torrents together: two threads each.
+const MAX_CONNECTIONS_IN_ALL: usize = 400;
+/// How long connections may take to end when the engine stops.
+const FAREWELL: Duration = Duration::from_secs(1);
+/// How long trackers may take to hear that we leave.
+const TRACKERS_FAREWELL: Duration = Duration::from_secs(1);
+
+/// Everything that can happen to a peer.
+pub enum Input {
+    /// The user wants something.
+    Command(Command),
+    /// A peer that speaks BitTorrent is at the other end of this stream.
+    Handshaken(Handshaken),
+    CallFailed {
+        info_hash: InfoHash,
+        address: SocketAddr,
+    },
+    Connection {
+        info_hash: InfoHash,
+        conn: ConnId,
+        report: Report,
+    },
+    /// What is on disk was hashed.
+    Checked {
+        info_hash: InfoHash,
+        /// Which check it was: there may have been another since.
+        check: u64,
+        outcome: HashOutcome,
+    },
+    /// There is room for the rest of a torrent that waits for it.
+    SpaceFound {
+        info_hash: InfoHash,
+    },
+    /// The files were moved to their place, or not.
+    Finished {
+        info_hash: InfoHash,
+        result: Result<(), StorageError>,
+    },
+    Announced(Announced),
+}
+
+/// The engine's own. Everything but the channels is touched by no other thread.
+pub struct Engine {
+    pub identity: Identity,
+    pub inputs: Receiver<Input>,
+    /// For those who report to us.
+    pub to_self: Sender<Input>,
+    pub news: Sender<News>,
+    pub announcer: Announcer,
+    pub dialer: Dialer,
+    pub disk: Disk,
+    pub pool: Arc<HashPool>,
+    pub threads: Arc<Threads>,
+    pub limits: Arc<Limits>,
+    pub slots: usize,
+    /// All chance in the rules comes from here.
+    pub seed: u64,
+    pub torrents: HashMap<InfoHash, Managed>,
+    pub next_conn: u64,
+    /// How many connections to our tracker there have been when it last answered.
+    pub tracker_connections: u64,
+    pub next_check: u64,
+}
+
+impl Engine {
+    /// Runs until told to stop.
+    pub fn run(mut self) {
+        let ticker = tick(TICK);
+        let mut space_checked = Instant::now();
+        loop {
+            select! {
+                recv(self.inputs) -> input => match input {
+                    Ok(Input::Command(Command::Stop)) | Err(_) => break,
+                    Ok(input) => self.handle(Instant::now(), input),
+                },
+                recv(ticker) -> _ => {
+                    let now = Instant::now();
+                    self.tick(now);
+                    if now.saturating_duration_since(space_checked) >= SPACE_CHECK {
+                        space_checked = now;
+                        self.look_for_space();
+                    }
+                }
+            }
+        }
+        self.say_goodbye();
+    }
+
+    fn handle(&mut self, now: Instant, input: Input) {
+        match input {
+            Input::Command(command) => self.command(now, command),
+            Input::Handshaken(handshaken) => self.admit(now, handshaken),
+            Input::CallFailed { info_hash, address } => {
+                self.with(info_hash, |torrent| {
+                    torrent.call_failed(now, address);
+                    None
+                });
+            }
+            Input::Connection {
+                info_hash,
+                conn,
+                report,
+            } => {
+                self.report(now, info_hash, conn, report);
+            }
+            Input::Checked {
+                info_hash,
+                check,
+                outcome,
+            } => self.checked(info_hash, check, outcome),
+            Input::SpaceFound { info_hash } => self.space_found(now, info_hash),
+            Input::Finished { info_hash, result } => self.finished(info_hash, result),
+            Input::Announced(announced) => {
+                self.greet_new_tracker(now, &announced);
+                let (identity, announcer) = (self.identity, &self.announcer);
+                if let Some(torrent) = self.torrents.get_mut(&announced.info_hash) {
+                    torrent.announced(now, announced, identity, announcer);
+                }
+            }
+        }
+    }
+
+    /// Our tracker answers on a new connection: it may have been started anew, and know none of
+    /// our torrents.
+    fn greet_new_tracker(&mut self, now: Instant, announced: &Announced) {
+        if announced.tracker == Tracker::Ours
+            && announced.result.is_ok()
+            && announced.connections != self.tracker_connections
+        {
+            self.tracker_connections = announced.connections;
+            for torrent in self.torrents.values_mut() {
+                torrent.announce_again(now, &Tracker::Ours);
+            }
+        }
+    }
+
+    /// Does something with a torrent, if it is still there, and what follows from it.
+    fn with(&mut self, info_hash: InfoHash, act: impl FnOnce(&mut Managed) -> Option<Wish>) {
+        if let Some(torrent) = self.torrents.get_mut(&info_hash)
+            && let Some(Wish::Finish) = act(torrent)
+        {
+            self.disk.queue(DiskJob::Finish {
+                info_hash,
+                storage: torrent.shared.storage.clone(),
+            });
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let mut room = MAX_CONNECTIONS_IN_ALL.saturating_sub(self.connections());
+        for torrent in self.torrents.values_mut() {
+            if let Some(Wish::Finish) = torrent.tick(now, self.identity, &self.announcer) {
+                let (info_hash, storage) = (torrent.info_hash(), torrent.shared.storage.clone());
+                self.disk.queue(DiskJob::Finish { info_hash, storage });
+            }
+            if room == 0 {
+                continue;
+            }
+            for address in torrent.calls(now) {
+                let handshake = Handshake {
+                    info_hash: torrent.info_hash(),
+                    peer_id: self.identity.peer_id,
+                    fast: true,
+                    extended: true,
+                };
+                if self.dialer.call(Call { address, handshake }).is_err() {
+                    torrent.call_later(now, address);
+                }
+                room = room.saturating_sub(1);
+            }
+        }
+    }
+
+    fn connections(&self) -> usize {
+        self.torrents.values().map(Managed::connections).sum()
+    }
+
+    fn admit(&mut self, now: Instant, handshaken: Handshaken) {
+        let info_hash = handshaken.handshake.info_hash;
+        let (identity, threads) = (self.identity, self.threads.clone());
+        if self.connections() >= MAX_CONNECTIONS_IN_ALL {
+            log::info!(target: "engine", "{} turned away: too many connections", handshaken.address);
+            return;
+        }
+        if !self.torrents.contains_key(&info_hash) {
+            log::debug!(target: "engine", "{} turned away: no such torrent here: {info_hash}", handshaken.address);
+            return;
+        }
+        self.next_conn += 1;
+        let conn = ConnId(self.next_conn);
+        self.with(info_hash, |torrent| {
+            torrent.admit(now, conn, handshaken, identity, &threads)
+        });
+    }
+
+    fn report(&mut self, now: Instant, info_hash: InfoHash, conn: ConnId, report: Report) {
+        match report {
+            Report::Event(event) => self.with(info_hash, |torrent| torrent.tell(now, event)),
+            Report::Introduced { client, port } => self.with(info_hash, |torrent| {
+                torrent.introduced(conn, client, port);
+                None
+            }),
+            Report::Ended(reason) => {
+                self.with(info_hash, |torrent| torrent.ended(now, conn, &reason));
+            }
+            Report::StorageFailed(error) => self.stop_torrent(now, info_hash, error),
+        }
+    }
+
+    /// The disk failed it: nothing is fetched or served until that is mended.
+    fn stop_torrent(&mut self, now: Instant, info_hash: InfoHash, error: StorageError) {
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        if matches!(torrent.state, State::Running | State::Finishing) {
+            self.news
+                .send(News::Notice(format!("{} stopped: {error}", torrent.name())))
+                .ok();
+            torrent.state = State::Stopped(error);
+            torrent.disconnect_all(now);
+            torrent.announce_stopped(self.identity, &self.announcer);
+        }
+    }
+
+    fn look_for_space(&self) {
+        for (&info_hash, torrent) in &self.torrents {
+            if matches!(&torrent.state, State::Stopped(error) if error.is_no_space()) {
+                let storage = torrent.shared.storage.clone();
+                self.disk
+                    .queue(DiskJob::LookForSpace { info_hash, storage });
+            }
+        }
+    }
+
+    fn space_found(&mut self, now: Instant, info_hash: InfoHash) {
+        let Some(torrent) = self.torrents.get(&info_hash) else {
+            return;
+        };
+        if matches!(&torrent.state, State::Stopped(error) if error.is_no_space()) {
+            let text = format!("{} goes on: there is room on the disk", torrent.name());
+            self.news.send(News::Notice(text)).ok();
+            self.start_again(now, info_hash);
+        }
+    }
+
+    fn start_again(&mut self, now: Instant, info_hash: InfoHash) {
+        self.with(info_hash, |torrent| {
+            torrent
+                .trackers
+                .iter_mut()
+                .for_each(|schedule| schedule.restart(now));
+            let finish = torrent.torrent.is_complete() && !torrent.shared.storage.is_finished();
+            torrent.state = if finish {
+                State::Finishing
+            } else {
+                State::Running
+            };
+            finish.then_some(Wish::Finish)
+        });
+    }
+
+    fn checked(&mut self, info_hash: InfoHash, check: u64, outcome: HashOutcome) {
+        let awaited = |torrent: &Managed| {
+            torrent.check == check && matches!(torrent.state, State::Checking(_))
+        };
+        if !self.torrents.get(&info_hash).is_some_and(awaited) {
+            return;
+        }
+        let (slots, seed) = (self.slots, self.next_seed());
+        self.with(info_hash, |torrent| {
+            let layout = Arc::new(torrent.shared.metainfo.layout.clone());
+            torrent.checked(outcome, |have| Torrent::new(layout, have, slots, seed))
+        });
+        if let Some(torrent) = self.torrents.get(&info_hash) {
+            if let State::Stopped(error) = &torrent.state {
+                self.news
+                    .send(News::Notice(format!("{} stopped: {error}", torrent.name())))
+                    .ok();
+            }
+            self.remember(torrent, false);
+        }
+    }
+
+    fn remember(&self, torrent: &Managed, clean: bool) {
+        if torrent.is_worth_remembering() {
+            self.write_record(torrent, clean);
+        }
+    }
+
+    fn write_record(&self, torrent: &Managed, clean: bool) {
+        let record = Box::new(torrent.record(clean));
+        let storage = torrent.shared.storage.clone();
+        self.disk.queue(DiskJob::Remember { record, storage });
+    }
+
+    fn finished(&mut self, info_hash: InfoHash, result: Result<(), StorageError>) {
+        if let Err(error) = result {
+            self.stop_torrent(Instant::now(), info_hash, error);
+            return;
+        }
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        if matches!(torrent.state, State::Finishing) {
+            torrent.state = State::Running;
+        }
+        log::trace!(target: "hop", "{}: complete", torrent.name());
+        let completed = News::Completed {
+            name: torrent.name().into(),
+            path: torrent.path(),
+        };
+        self.news.send(completed).ok();
+        if let Some(torrent) = self.torrents.get(&info_hash) {
+            self.remember(torrent, false);
+        }
+    }
+
+    fn next_check(&mut self) -> u64 {
+        self.next_check += 1;
+        self.next_check
+    }
+
+    fn next_seed(&mut self) -> u64 {
+        self.seed = self.seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        self.seed
+    }
+
+    /// Ends everything in order: trackers are told while connections end and state is saved;
+    /// nobody is waited for longer than a bounded time.
+    fn say_goodbye(mut self) {
+        let now = Instant::now();
+        for torrent in self.torrents.values_mut() {
+            if matches!(torrent.state, State::Running | State::Finishing) {
+                torrent.announce_stopped(self.identity, &self.announcer);
+            }
+            if let State::Checking(task) = &torrent.state {
+                task.cancel();
+            }
+        }
+        // What the connections have just saved counts, so they are heard to their end.
+        self.torrents.values().for_each(Managed::close_all);
+        let deadline = now + FAREWELL;
+        while self.connections() > 0
+            && let Ok(input) = self.inputs.recv_deadline(deadline)
+        {
+            if let Input::Connection { .. } = input {
+                self.handle(Instant::now(), input);
+            }
+        }
+        for torrent in self.torrents.values() {
+            self.remember(torrent, true);
+        }
+        let Engine {
+            inputs, announcer, ..
+        } = self;
+        // Nobody listens any more: whoever still reports must not wait until we do.
+        drop(inputs);
+        announcer.finish(TRACKERS_FAREWELL.saturating_sub(now.elapsed()));
+    }
+}

@@ -1,0 +1,273 @@
+//! What the user can want of the engine, carried out.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crossbeam_channel::Sender;
+use parking_lot::RwLock;
+
+use crate::peer::connection::Shared;
+use crate::peer::disk::DiskJob;
+use crate::peer::hashing::{HashOutcome, Purpose};
+use crate::peer::managed::{Beginning, Managed, State, Wish};
+use crate::peer::view::{PeerRow, TorrentView};
+use crate::storage::{Storage, StorageError};
+use crate::torrent::Torrent;
+use crate::torrent::bitfield::Bitfield;
+use crate::torrent::id::InfoHash;
+use crate::torrent::layout::Layout;
+
+use super::{Engine, Input};
+
+/// What the user wants. Answers come back on the channel that the command brings.
+pub enum Command {
+    Add {
+        addition: Box<Addition>,
+        reply: Sender<Result<(), EngineError>>,
+    },
+    Pause {
+        info_hash: InfoHash,
+        reply: Sender<Result<(), EngineError>>,
+    },
+    Resume {
+        info_hash: InfoHash,
+        reply: Sender<Result<(), EngineError>>,
+    },
+    /// Hash again what is on disk, through a storage that was opened anew.
+    Recheck {
+        info_hash: InfoHash,
+        storage: Arc<dyn Storage>,
+        reply: Sender<Result<(), EngineError>>,
+    },
+    /// Forget the torrent; its files stay.
+    Remove {
+        info_hash: InfoHash,
+        reply: Sender<Result<(), EngineError>>,
+    },
+    Torrents {
+        reply: Sender<Vec<TorrentView>>,
+    },
+    Peers {
+        reply: Sender<Vec<PeerRow>>,
+    },
+    Stop,
+}
+
+/// A torrent to be fetched or served.
+pub struct Addition {
+    pub beginning: Beginning,
+    pub storage: Arc<dyn Storage>,
+    pub start: Start,
+    pub paused: bool,
+    /// It comes from a record of the last run.
+    pub remembered: bool,
+}
+
+/// What is known of the bytes on disk.
+pub enum Start {
+    /// These pieces are there and right.
+    Have(Bitfield),
+    /// Nobody knows.
+    Check,
+    /// They cannot be had.
+    Stopped(StorageError),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EngineError {
+    #[error("{0} is there already")]
+    Twice(String),
+    #[error("there is no such torrent any more")]
+    Unknown,
+}
+
+impl Engine {
+    pub(super) fn command(&mut self, now: Instant, command: Command) {
+        // Whoever asked may have stopped waiting: that is no concern of ours.
+        match command {
+            Command::Add { addition, reply } => drop(reply.send(self.add(now, *addition))),
+            Command::Pause { info_hash, reply } => drop(reply.send(self.pause(now, info_hash))),
+            Command::Resume { info_hash, reply } => drop(reply.send(self.resume(now, info_hash))),
+            Command::Recheck {
+                info_hash,
+                storage,
+                reply,
+            } => {
+                drop(reply.send(self.recheck(now, info_hash, storage)));
+            }
+            Command::Remove { info_hash, reply } => drop(reply.send(self.remove(now, info_hash))),
+            Command::Torrents { reply } => {
+                let mut torrents: Vec<&Managed> = self.torrents.values().collect();
+                torrents.sort_by_key(|torrent| (torrent.added, torrent.name().to_string()));
+                drop(reply.send(torrents.into_iter().map(Managed::view).collect()));
+            }
+            Command::Peers { reply } => {
+                drop(reply.send(self.torrents.values().flat_map(Managed::peers).collect()));
+            }
+            Command::Stop => {}
+        }
+    }
+
+    pub(super) fn add(&mut self, now: Instant, addition: Addition) -> Result<(), EngineError> {
+        let Addition {
+            beginning,
+            storage,
+            start,
+            paused,
+            remembered,
+        } = addition;
+        let metainfo = beginning.metainfo.clone();
+        if let Some(there) = self.torrents.get(&metainfo.info_hash) {
+            return Err(EngineError::Twice(there.name().to_string()));
+        }
+        let none = Bitfield::none(metainfo.layout.pieces());
+        let (have, check, stopped) = match start {
+            Start::Have(have) => (have, false, None),
+            Start::Check => (none, true, None),
+            Start::Stopped(error) => (none, false, Some(error)),
+        };
+        let layout = Arc::new(metainfo.layout.clone());
+        let info_hash = metainfo.info_hash;
+        let shared = Arc::new(Shared {
+            info_hash,
+            metainfo,
+            storage: storage.clone(),
+            have: RwLock::new(have.clone()),
+            engine: self.to_self.clone(),
+            limits: self.limits.clone(),
+        });
+        let check_number = self.next_check();
+        let state = match stopped {
+            Some(error) => State::Stopped(error),
+            None if check => self.start_check(info_hash, check_number, &storage, &layout),
+            None if paused => State::Paused,
+            None => State::Running,
+        };
+        let rules = Torrent::new(layout, have, self.slots, self.next_seed());
+        let mut torrent = Managed::new(now, beginning, shared, rules, state);
+        torrent.check = check_number;
+        torrent.pause_after_check = paused && check;
+        log::trace!(target: "hop", "{}: the engine has it", torrent.name());
+        self.torrents.insert(info_hash, torrent);
+        self.with(info_hash, |torrent| {
+            let finish = torrent.torrent.is_complete() && !torrent.shared.storage.is_finished();
+            let finish = finish && matches!(torrent.state, State::Running);
+            if finish {
+                torrent.state = State::Finishing;
+            }
+            finish.then_some(Wish::Finish)
+        });
+        if let Some(torrent) = self.torrents.get(&info_hash)
+            && (!remembered || torrent.is_worth_remembering())
+        {
+            self.write_record(torrent, false);
+        }
+        Ok(())
+    }
+
+    pub(super) fn start_check(
+        &self,
+        info_hash: InfoHash,
+        check: u64,
+        storage: &Arc<dyn Storage>,
+        layout: &Arc<Layout>,
+    ) -> State {
+        let engine = self.to_self.clone();
+        let on_done = move |outcome| {
+            // Who cancels knows it, and may be the engine itself: it must not wait for room in
+            // its own channel.
+            if !matches!(outcome, HashOutcome::Cancelled) {
+                // The engine is gone only when everything ends.
+                let _ = engine.send(Input::Checked {
+                    info_hash,
+                    check,
+                    outcome,
+                });
+            }
+        };
+        let pieces = layout.all_pieces().collect();
+        let (storage, layout) = (storage.clone(), layout.clone());
+        let task = self
+            .pool
+            .hash(Purpose::Check, storage, layout, pieces, Box::new(on_done));
+        State::Checking(task)
+    }
+
+    pub(super) fn pause(&mut self, now: Instant, info_hash: InfoHash) -> Result<(), EngineError> {
+        let torrent = self
+            .torrents
+            .get_mut(&info_hash)
+            .ok_or(EngineError::Unknown)?;
+        match &torrent.state {
+            State::Checking(_) => torrent.pause_after_check = true,
+            State::Running | State::Finishing => {
+                torrent.state = State::Paused;
+                torrent.disconnect_all(now);
+                torrent.announce_stopped(self.identity, &self.announcer);
+            }
+            // It must not go on by itself when there is room again.
+            State::Stopped(error) if error.is_no_space() => torrent.state = State::Paused,
+            State::Paused | State::Stopped(_) => {}
+        }
+        Ok(())
+    }
+
+    pub(super) fn resume(&mut self, now: Instant, info_hash: InfoHash) -> Result<(), EngineError> {
+        let torrent = self
+            .torrents
+            .get_mut(&info_hash)
+            .ok_or(EngineError::Unknown)?;
+        torrent.pause_after_check = false;
+        if matches!(torrent.state, State::Paused | State::Stopped(_)) {
+            self.start_again(now, info_hash);
+        }
+        Ok(())
+    }
+
+    pub(super) fn recheck(
+        &mut self,
+        now: Instant,
+        info_hash: InfoHash,
+        storage: Arc<dyn Storage>,
+    ) -> Result<(), EngineError> {
+        let torrent = self
+            .torrents
+            .get_mut(&info_hash)
+            .ok_or(EngineError::Unknown)?;
+        torrent.disconnect_all(now);
+        if let State::Checking(task) = &torrent.state {
+            task.cancel();
+        }
+        let old = torrent.shared.clone();
+        let layout = Arc::new(old.metainfo.layout.clone());
+        torrent.shared = Arc::new(Shared {
+            info_hash,
+            metainfo: old.metainfo.clone(),
+            storage: storage.clone(),
+            have: RwLock::new(Bitfield::none(layout.pieces())),
+            engine: old.engine.clone(),
+            limits: old.limits.clone(),
+        });
+        let check = self.next_check();
+        let state = self.start_check(info_hash, check, &storage, &layout);
+        if let Some(torrent) = self.torrents.get_mut(&info_hash) {
+            torrent.check = check;
+            torrent.state = state;
+        }
+        Ok(())
+    }
+
+    pub(super) fn remove(&mut self, now: Instant, info_hash: InfoHash) -> Result<(), EngineError> {
+        let mut torrent = self
+            .torrents
+            .remove(&info_hash)
+            .ok_or(EngineError::Unknown)?;
+        if let State::Checking(task) = &torrent.state {
+            task.cancel();
+        }
+        torrent.disconnect_all(now);
+        torrent.announce_stopped(self.identity, &self.announcer);
+        self.disk.queue(DiskJob::Forget(info_hash));
+        Ok(())
+    }
+}

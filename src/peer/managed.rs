@@ -1,0 +1,408 @@
+//! One torrent in the engine's hands: its rules, its connections, its place on disk, its
+//! trackers.
+
+mod admission;
+mod announcing;
+mod showing;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use crate::storage::StorageError;
+use crate::storage::resume::{Record, Share};
+use crate::torrent::bitfield::Bitfield;
+use crate::torrent::id::{ConnId, InfoHash, PeerId};
+use crate::torrent::metainfo::Metainfo;
+use crate::torrent::{Effect, Event, Torrent};
+use crate::wire::message::Message;
+
+use super::addresses::AddressBook;
+use super::announcer::{Announcer, Tracker, http_trackers};
+use super::connection::{Connection, Direction, Order, Reason, Shared};
+use super::hashing::{HashOutcome, HashTask};
+use super::schedule::Schedule;
+
+/// We call others only up to so many, to leave room for those who call us.
+const MAX_CALLING: usize = 50;
+
+pub enum State {
+    /// What is on disk is being hashed; nothing is fetched or served.
+    Checking(HashTask),
+    Running,
+    /// Complete; the disk thread moves the files to their place.
+    Finishing,
+    Paused,
+    Stopped(StorageError),
+}
+
+/// Who we are, to trackers and peers.
+#[derive(Clone, Copy)]
+pub struct Identity {
+    pub peer_id: PeerId,
+    pub port: u16,
+}
+
+struct Conn {
+    connection: Connection,
+    peer_id: PeerId,
+    client: Option<String>,
+    /// Where the peer listens, as far as we know.
+    listens: Option<SocketAddr>,
+    from: SocketAddr,
+    direction: Direction,
+    since: Instant,
+}
+
+/// What was carried with a peer on connections that have ended.
+#[derive(Default)]
+struct Past {
+    client: String,
+    downloaded: u64,
+    uploaded: u64,
+}
+
+pub struct Managed {
+    pub shared: Arc<Shared>,
+    pub torrent: Torrent,
+    pub state: State,
+    pub share: Option<Share>,
+    pub trackers: Vec<Schedule>,
+    pub added: u64,
+    /// The check under way, by a number that is never used again.
+    pub check: u64,
+    /// The user does not want it to go on by itself after the check.
+    pub pause_after_check: bool,
+    conns: HashMap<ConnId, Conn>,
+    book: AddressBook,
+    banned: HashSet<PeerId>,
+    past: BTreeMap<SocketAddr, Past>,
+    /// Bytes carried before this run.
+    before: (u64, u64),
+    /// At which connection to our tracker the share was offered last.
+    published: Option<u64>,
+}
+
+/// What a torrent starts from.
+pub struct Beginning {
+    pub metainfo: Arc<Metainfo>,
+    pub share: Option<Share>,
+    pub added: u64,
+    pub downloaded: u64,
+    pub uploaded: u64,
+    /// Our tracker knows of the share already.
+    pub published: bool,
+}
+
+/// What the engine is to do after a torrent was told something.
+pub enum Wish {
+    /// Move the files to their place.
+    Finish,
+}
+
+impl Managed {
+    pub fn new(
+        now: Instant,
+        begin: Beginning,
+        shared: Arc<Shared>,
+        torrent: Torrent,
+        state: State,
+    ) -> Managed {
+        let ours = begin.share.as_ref().map(|_| Tracker::Ours);
+        let trackers = ours
+            .into_iter()
+            .chain(http_trackers(&begin.metainfo.trackers));
+        Managed {
+            trackers: trackers
+                .map(|tracker| Schedule::new(now, tracker))
+                .collect(),
+            shared,
+            torrent,
+            state,
+            share: begin.share,
+            added: begin.added,
+            check: 0,
+            pause_after_check: false,
+            conns: HashMap::new(),
+            book: AddressBook::new(),
+            banned: HashSet::new(),
+            past: BTreeMap::new(),
+            before: (begin.downloaded, begin.uploaded),
+            published: begin.published.then_some(0),
+        }
+    }
+
+    pub fn info_hash(&self) -> InfoHash {
+        self.shared.info_hash
+    }
+
+    pub fn name(&self) -> &str {
+        match &self.share {
+            Some(share) => &share.name,
+            None => self.shared.metainfo.name(),
+        }
+    }
+
+    pub fn path(&self) -> PathBuf {
+        self.shared.storage.final_path().to_path_buf()
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.state, State::Running | State::Finishing)
+    }
+
+    /// Tells the rules what has happened, and carries out what they say.
+    pub fn tell(&mut self, now: Instant, event: Event) -> Option<Wish> {
+        if let Event::PieceSaved { piece, .. } = event {
+            self.shared.have.write().insert(piece);
+        }
+        let mut effects = Vec::new();
+        self.torrent.handle(now, event, &mut effects);
+        let mut wish = None;
+        for effect in effects {
+            wish = self.carry_out(now, effect).or(wish);
+        }
+        wish
+    }
+
+    fn carry_out(&mut self, now: Instant, effect: Effect) -> Option<Wish> {
+        match effect {
+            Effect::Fetch { conn, piece } => self.order(now, conn, Order::Fetch(piece)),
+            Effect::Cancel { conn, piece } => self.order(now, conn, Order::Forget(piece)),
+            Effect::Choke { conn } => self.order(now, conn, Order::Choke),
+            Effect::Unchoke { conn } => self.order(now, conn, Order::Unchoke),
+            Effect::Have { conn, piece } => {
+                log::trace!(target: "hop", "piece {piece}: told connection {conn}");
+                self.order(now, conn, Order::Send(Message::Have(piece.as_u32())))
+            }
+            Effect::Suggest { conn, piece } => {
+                let suggestion = Message::SuggestPiece(piece.as_u32());
+                if self
+                    .conns
+                    .get(&conn)
+                    .is_some_and(|conn| conn.connection.fast)
+                {
+                    return self.order(now, conn, Order::Send(suggestion));
+                }
+                None
+            }
+            Effect::SetInterested { conn, interested } => {
+                let message = if interested {
+                    Message::Interested
+                } else {
+                    Message::NotInterested
+                };
+                self.order(now, conn, Order::Send(message))
+            }
+            Effect::Ban { conn, piece } => {
+                if let Some(conn) = self.conns.get(&conn) {
+                    log::warn!(
+                        target: "engine",
+                        "{}: {} sent piece {piece} with a wrong hash: banned",
+                        self.name(), conn.from
+                    );
+                    self.banned.insert(conn.peer_id);
+                    conn.listens
+                        .into_iter()
+                        .for_each(|address| self.book.ban(address));
+                }
+                self.disconnect(now, conn, true)
+            }
+            Effect::PartAsSeeds { conn } => self.disconnect(now, conn, false),
+            // A last piece may come in after a pause: then it is for `resume` to finish.
+            Effect::Completed if !self.is_open() => None,
+            Effect::Completed => {
+                self.state = State::Finishing;
+                self.trackers
+                    .iter_mut()
+                    .for_each(|tracker| tracker.completed(now));
+                Some(Wish::Finish)
+            }
+        }
+    }
+
+    fn order(&mut self, now: Instant, conn: ConnId, order: Order) -> Option<Wish> {
+        let connection = &self.conns.get(&conn)?.connection;
+        if connection.order(order).is_err() {
+            log::info!(target: "engine", "{}: connection {conn} is too slow, closed", self.name());
+            return self.disconnect(now, conn, true);
+        }
+        None
+    }
+
+    pub fn ended(&mut self, now: Instant, conn: ConnId, reason: &Reason) -> Option<Wish> {
+        if let Some(ended) = self.conns.get(&conn) {
+            let level = if reason.is_transient() {
+                log::Level::Debug
+            } else {
+                log::Level::Warn
+            };
+            log::log!(target: "engine", level, "{}: {} is gone: {reason}", self.name(), ended.from);
+        }
+        self.disconnect(now, conn, reason.is_transient())
+    }
+
+    fn disconnect(&mut self, now: Instant, conn: ConnId, transient: bool) -> Option<Wish> {
+        let ended = self.conns.remove(&conn)?;
+        if let Some(address) = ended.listens {
+            self.book.disconnected(now, address, transient);
+        }
+        let past = self
+            .past
+            .entry(ended.listens.unwrap_or(ended.from))
+            .or_default();
+        past.downloaded += ended.connection.counters.downloaded();
+        past.uploaded += ended.connection.counters.uploaded();
+        past.client = showing::client_name(&ended);
+        drop(ended);
+        self.tell(now, Event::Disconnected { conn })
+    }
+
+    pub fn disconnect_all(&mut self, now: Instant) {
+        let conns: Vec<ConnId> = self.conns.keys().copied().collect();
+        for conn in conns {
+            self.disconnect(now, conn, true);
+        }
+    }
+
+    /// Ends every connection; each reports its end when its threads are through.
+    pub fn close_all(&self) {
+        self.conns.values().for_each(|conn| conn.connection.close());
+    }
+
+    pub fn connections(&self) -> usize {
+        self.conns.len()
+    }
+
+    /// Whom to call now.
+    pub fn calls(&mut self, now: Instant) -> Vec<SocketAddr> {
+        let room = MAX_CALLING.saturating_sub(self.conns.len());
+        if self.is_open() {
+            self.book.take_due(now, room)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Too many others are being called just now.
+    pub fn call_later(&mut self, now: Instant, address: SocketAddr) {
+        self.book.disconnected(now, address, true);
+    }
+
+    pub fn call_failed(&mut self, now: Instant, address: SocketAddr) {
+        self.book.failed(now, address);
+    }
+
+    /// Lets time pass: traffic first, then the rules' own clock, then announces.
+    pub fn tick(&mut self, now: Instant, us: Identity, announcer: &Announcer) -> Option<Wish> {
+        let mut wish = None;
+        if self.is_open() {
+            let traffic: Vec<Event> = self
+                .conns
+                .iter()
+                .map(|(&conn, c)| {
+                    let counters = &c.connection.counters;
+                    let (downloaded, uploaded) = (counters.downloaded(), counters.uploaded());
+                    Event::Traffic {
+                        conn,
+                        downloaded,
+                        uploaded,
+                    }
+                })
+                .collect();
+            for event in traffic {
+                wish = self.tell(now, event).or(wish);
+            }
+            wish = self.tell(now, Event::Tick).or(wish);
+            self.announce_if_due(now, us, announcer);
+        }
+        wish
+    }
+
+    /// Everything on disk was hashed. Starts over with what is right.
+    pub fn checked(
+        &mut self,
+        outcome: HashOutcome,
+        rules: impl FnOnce(Bitfield) -> Torrent,
+    ) -> Option<Wish> {
+        let (hashes, unreadable) = match outcome {
+            HashOutcome::Hashed { hashes, unreadable } => (hashes, unreadable),
+            HashOutcome::Cancelled => return None,
+            HashOutcome::Failed(error) => {
+                self.state = State::Stopped(error);
+                return None;
+            }
+        };
+        let mut have = Bitfield::none(self.shared.metainfo.layout.pieces());
+        for (piece, hash) in hashes {
+            if hash == Some(self.shared.metainfo.piece_hash(piece)) {
+                have.insert(piece);
+            }
+        }
+        let complete = have.is_full();
+        let missing = have.pieces() - have.count();
+        *self.shared.have.write() = have.clone();
+        self.torrent = rules(have);
+        self.state = if std::mem::take(&mut self.pause_after_check) {
+            State::Paused
+        } else {
+            State::Running
+        };
+        if self.shared.storage.is_finished() {
+            if !complete {
+                let path = self.path();
+                let what = format!("{missing} of its pieces are not what was shared");
+                let error = unreadable.unwrap_or(StorageError::Changed { path, what });
+                self.state = State::Stopped(error);
+            }
+        } else if complete {
+            self.state = State::Finishing;
+            return Some(Wish::Finish);
+        }
+        None
+    }
+
+    /// Bytes carried, ever: down, up.
+    pub fn carried(&self) -> (u64, u64) {
+        let past = self
+            .past
+            .values()
+            .map(|past| (past.downloaded, past.uploaded));
+        let now = self.conns.values().map(|conn| {
+            let counters = &conn.connection.counters;
+            (counters.downloaded(), counters.uploaded())
+        });
+        past.chain(now)
+            .fold(self.before, |(down, up), (d, u)| (down + d, up + u))
+    }
+
+    /// What to remember for the next run. What the files look like is looked up by the disk
+    /// thread.
+    pub fn record(&self, clean: bool) -> Record {
+        let (downloaded, uploaded) = self.carried();
+        Record {
+            metainfo: self.shared.metainfo.clone(),
+            target: self.path(),
+            have: self.torrent.have().clone(),
+            finished: false,
+            clean,
+            files: Vec::new(),
+            uploaded,
+            downloaded,
+            paused: matches!(self.state, State::Paused) || self.pause_after_check,
+            share: self.share.clone(),
+            added: self.added,
+        }
+    }
+
+    /// Whether [`Managed::record`] knows more than the record of the last run.
+    pub fn is_worth_remembering(&self) -> bool {
+        match &self.state {
+            State::Running | State::Finishing | State::Paused => true,
+            State::Checking(_) => false,
+            State::Stopped(error) => error.is_no_space(),
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! A torrent and its trackers: what they are told, and what their answers are good for.
+
+use std::time::{Duration, Instant};
+
+use crate::announce::request::{AnnounceRequest, Event};
+use crate::control::names::{FileName, GroupName};
+use crate::control::request::{Holder, Upload};
+use crate::peer::announcer::{Announced, Announcer, Tracker};
+
+use super::{Identity, Managed};
+
+/// A seed calls addresses that it learns of a little later: downloaders call it first.
+const SEED_CALLS_AFTER: Duration = Duration::from_secs(3);
+
+impl Managed {
+    pub(super) fn announce_if_due(&mut self, now: Instant, us: Identity, announcer: &Announcer) {
+        let request = self.announce_request(us);
+        for schedule in &mut self.trackers {
+            if let Some(event) = schedule.due(now) {
+                log::trace!(target: "hop", "{}: announcing `{event}`", self.shared.metainfo.name());
+                announcer.announce(
+                    schedule.tracker.clone(),
+                    AnnounceRequest { event, ..request },
+                );
+            }
+        }
+    }
+
+    pub(super) fn announce_request(&self, us: Identity) -> AnnounceRequest {
+        let (downloaded, uploaded) = self.carried();
+        AnnounceRequest {
+            info_hash: self.info_hash(),
+            peer_id: us.peer_id,
+            port: us.port,
+            uploaded,
+            downloaded,
+            left: self.torrent.left(),
+            event: Event::None,
+            numwant: None,
+        }
+    }
+
+    /// This tracker may have forgotten us.
+    pub fn announce_again(&mut self, now: Instant, tracker: &Tracker) {
+        let schedules = self.trackers.iter_mut();
+        for schedule in schedules.filter(|schedule| schedule.tracker == *tracker) {
+            schedule.restart(now);
+        }
+    }
+
+    /// Tells every tracker that knows us that we are gone.
+    pub fn announce_stopped(&mut self, us: Identity, announcer: &Announcer) {
+        let request = self.announce_request(us);
+        for schedule in &mut self.trackers {
+            if let Some(event) = schedule.stop() {
+                announcer.announce(
+                    schedule.tracker.clone(),
+                    AnnounceRequest { event, ..request },
+                );
+            }
+        }
+    }
+
+    pub fn announced(
+        &mut self,
+        now: Instant,
+        announced: Announced,
+        us: Identity,
+        announcer: &Announcer,
+    ) {
+        let hungry = self.torrent.stall().is_some();
+        let Some(schedule) = self
+            .trackers
+            .iter_mut()
+            .find(|schedule| schedule.tracker == announced.tracker)
+        else {
+            return;
+        };
+        match announced.result {
+            Ok(response) => {
+                schedule.answered(now, response.interval, hungry);
+                let (name, count) = (self.shared.metainfo.name(), response.peers.len());
+                log::trace!(target: "hop", "{name}: the tracker names peers: {count}");
+                let delay = if self.torrent.is_complete() {
+                    SEED_CALLS_AFTER
+                } else {
+                    Duration::ZERO
+                };
+                for peer in response
+                    .peers
+                    .iter()
+                    .filter(|peer| peer.id != Some(us.peer_id))
+                {
+                    self.book.learn(now, peer.address, delay);
+                }
+                if announced.tracker == Tracker::Ours {
+                    self.publish_again(announced.connections, us, announcer);
+                }
+            }
+            Err(error) => {
+                log::debug!(target: "tracker", "{}: {error}", self.shared.metainfo.name());
+                schedule.failed(now, error.to_string());
+            }
+        }
+    }
+
+    /// A tracker that we have not talked to before may not know the share.
+    pub(super) fn publish_again(&mut self, connections: u64, us: Identity, announcer: &Announcer) {
+        let known = match self.published {
+            Some(at) => at == 0 || at == connections,
+            None => false,
+        };
+        self.published = Some(connections);
+        let share = self
+            .share
+            .as_ref()
+            .filter(|_| !known && self.torrent.is_complete());
+        let names = share.map(|share| {
+            (
+                share.group.parse::<GroupName>(),
+                share.name.parse::<FileName>(),
+            )
+        });
+        if let Some((Ok(group), Ok(name))) = names {
+            let metainfo = (*self.shared.metainfo).clone();
+            let holder = Holder {
+                peer_id: us.peer_id,
+                port: us.port,
+            };
+            announcer.publish(Upload {
+                group,
+                name,
+                metainfo,
+                holder,
+            });
+        }
+    }
+}

@@ -1,0 +1,265 @@
+//! Opening a torrent's place on disk: new, begun, complete, or gone.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crossbeam_channel::{RecvTimeoutError, bounded};
+
+use crate::storage::files::FileStorage;
+use crate::storage::open_files::OpenFiles;
+use crate::storage::probe::{Found, adopt, is_akin, probe};
+use crate::storage::resume::{Record, Trust};
+use crate::storage::{FileStamp, Storage, StorageError};
+use crate::torrent::bitfield::Bitfield;
+use crate::torrent::layout::Layout;
+use crate::torrent::metainfo::Metainfo;
+
+use super::engine::Start;
+use super::hashing::{HashOutcome, HashPool, Purpose};
+
+/// How often somebody who waits for hashes is asked whether to go on.
+const GIVE_UP_POLL: Duration = Duration::from_millis(100);
+
+/// A place that is open.
+pub struct Opened {
+    pub storage: Arc<dyn Storage>,
+    pub start: Start,
+}
+
+/// Opens `target` for a download. What lies there under the final name is hashed first: all
+/// right, and it is served; partly right, and it is the beginning of the download; not right at
+/// all, and it is something else, which is left alone. None if `give_up` came true meanwhile.
+pub fn open(
+    target: &Path,
+    metainfo: &Arc<Metainfo>,
+    pool: &HashPool,
+    open_files: Arc<OpenFiles>,
+    give_up: &dyn Fn() -> bool,
+) -> Result<Option<Opened>, StorageError> {
+    let layout = Arc::new(metainfo.layout.clone());
+    match probe(target, &layout)? {
+        Found::Nothing => {
+            let storage = Arc::new(FileStorage::download(target, layout.clone(), open_files)?);
+            Ok(Some(Opened {
+                storage,
+                start: Start::Have(Bitfield::none(layout.pieces())),
+            }))
+        }
+        Found::Part => {
+            let storage = Arc::new(FileStorage::download(target, layout, open_files)?);
+            Ok(Some(Opened {
+                storage,
+                start: Start::Check,
+            }))
+        }
+        Found::Final { same_size: true } => {
+            let there = FileStorage::existing(target, layout.clone(), open_files.clone())?;
+            let there = Arc::new(there);
+            let Some(have) = hash_now(pool, there.clone(), metainfo, &layout, give_up) else {
+                return Ok(None);
+            };
+            if have.is_full() {
+                return Ok(Some(Opened {
+                    storage: there,
+                    start: Start::Have(have),
+                }));
+            }
+            if have.is_empty() {
+                return Err(something_else(
+                    target,
+                    "something else of the same size lies there",
+                ));
+            }
+            drop(there);
+            adopt(target, &layout)?;
+            let storage = Arc::new(FileStorage::download(target, layout, open_files)?);
+            Ok(Some(Opened {
+                storage,
+                start: Start::Have(have),
+            }))
+        }
+        Found::Final { same_size: false } if layout.is_single() => Err(something_else(
+            target,
+            "something of another size lies there",
+        )),
+        Found::Final { same_size: false } if target.is_dir() && !is_akin(target, &layout)? => {
+            Err(something_else(target, "it holds other files"))
+        }
+        Found::Final { same_size: false } => {
+            adopt(target, &layout)?;
+            let storage = Arc::new(FileStorage::download(target, layout, open_files)?);
+            Ok(Some(Opened {
+                storage,
+                start: Start::Check,
+            }))
+        }
+    }
+}
+
+fn something_else(target: &Path, what: &str) -> StorageError {
+    StorageError::Occupied {
+        path: target.to_path_buf(),
+        what: what.into(),
+    }
+}
+
+/// Which pieces of `storage` are right. Waits for the pool, and looks at `give_up` meanwhile.
+fn hash_now(
+    pool: &HashPool,
+    storage: Arc<dyn Storage>,
+    metainfo: &Metainfo,
+    layout: &Arc<Layout>,
+    give_up: &dyn Fn() -> bool,
+) -> Option<Bitfield> {
+    let (done, outcome) = bounded(1);
+    let on_done = Box::new(move |outcome| drop(done.send(outcome)));
+    let pieces = layout.all_pieces().collect();
+    let task = pool.hash(Purpose::Check, storage, layout.clone(), pieces, on_done);
+    let outcome = loop {
+        match outcome.recv_timeout(GIVE_UP_POLL) {
+            Err(RecvTimeoutError::Timeout) if give_up() => task.cancel(),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return None,
+            Ok(outcome) => break outcome,
+        }
+    };
+    let HashOutcome::Hashed { hashes, .. } = outcome else {
+        return None;
+    };
+    let mut have = Bitfield::none(layout.pieces());
+    for (piece, hash) in hashes {
+        if hash == Some(metainfo.piece_hash(piece)) {
+            have.insert(piece);
+        }
+    }
+    Some(have)
+}
+
+/// Opens the place of a download again, wherever its files are now, to be hashed. There may be
+/// no room for the rest of it.
+pub fn open_anew(
+    target: &Path,
+    metainfo: &Metainfo,
+    open_files: Arc<OpenFiles>,
+) -> Result<Arc<dyn Storage>, StorageError> {
+    let layout = Arc::new(metainfo.layout.clone());
+    match probe(target, &layout)? {
+        Found::Final { .. } => open_complete(target, metainfo, open_files),
+        Found::Part | Found::Nothing => {
+            Ok(Arc::new(FileStorage::begun(target, layout, open_files)?))
+        }
+    }
+}
+
+/// Opens what was complete. If it is not there any more, it is not fetched again behind the
+/// user's back.
+pub fn open_complete(
+    target: &Path,
+    metainfo: &Metainfo,
+    open_files: Arc<OpenFiles>,
+) -> Result<Arc<dyn Storage>, StorageError> {
+    let layout = Arc::new(metainfo.layout.clone());
+    Ok(Arc::new(FileStorage::existing(target, layout, open_files)?))
+}
+
+/// A place that was in use at the end of the last run.
+pub struct Reopened {
+    pub storage: Arc<dyn Storage>,
+    pub start: Start,
+    /// What is wrong with it, in words.
+    pub notice: Option<String>,
+}
+
+/// Opens what a record speaks of. What cannot be opened is listed with the reason.
+pub fn reopen(record: &Record, open_files: Arc<OpenFiles>) -> Reopened {
+    let open = if record.finished {
+        open_complete
+    } else {
+        open_anew
+    };
+    let opened = open(&record.target, &record.metainfo, open_files);
+    match opened.and_then(|storage| Ok((record.trust(&storage.stamps()?), storage))) {
+        Ok((trust, storage)) => {
+            let pieces = record.metainfo.layout.pieces();
+            let start = match trust {
+                Trust::All => Start::Have(Bitfield::all(pieces)),
+                Trust::These(have) => Start::Have(have),
+                Trust::Check => Start::Check,
+            };
+            Reopened {
+                storage,
+                start,
+                notice: None,
+            }
+        }
+        Err(error) => {
+            let notice = format!("{} is not available: {error}", record.metainfo.name());
+            let storage = Arc::new(GoneStorage {
+                path: record.target.clone(),
+                finished: record.finished,
+            });
+            Reopened {
+                storage,
+                start: Start::Stopped(error),
+                notice: Some(notice),
+            }
+        }
+    }
+}
+
+/// The place of a torrent whose files cannot be opened.
+struct GoneStorage {
+    path: PathBuf,
+    finished: bool,
+}
+
+impl GoneStorage {
+    fn gone<T>(&self) -> Result<T, StorageError> {
+        Err(StorageError::Missing {
+            path: self.path.clone(),
+        })
+    }
+}
+
+impl Storage for GoneStorage {
+    fn read(&self, _: u64, _: &mut [u8]) -> Result<(), StorageError> {
+        self.gone()
+    }
+
+    fn write(&self, _: u64, _: &[u8]) -> Result<(), StorageError> {
+        self.gone()
+    }
+
+    fn sync(&self) -> Result<(), StorageError> {
+        self.gone()
+    }
+
+    fn finish(&self) -> Result<(), StorageError> {
+        self.gone()
+    }
+
+    fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    fn final_path(&self) -> &Path {
+        &self.path
+    }
+
+    fn free_space(&self) -> Result<u64, StorageError> {
+        self.gone()
+    }
+
+    fn needed_space(&self) -> Result<u64, StorageError> {
+        self.gone()
+    }
+
+    fn stamps(&self) -> Result<Vec<FileStamp>, StorageError> {
+        self.gone()
+    }
+
+    fn verify_unchanged(&self) -> Result<(), StorageError> {
+        self.gone()
+    }
+}

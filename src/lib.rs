@@ -7,6 +7,7 @@ pub mod control;
 pub mod peer;
 pub mod registry;
 pub mod runtime;
+pub mod shell;
 pub mod storage;
 pub mod torrent;
 pub mod tracker;

@@ -1,0 +1,52 @@
+# The front door. `make help` lists what there is.
+# Windows without make: README.md gives the same as cargo lines.
+
+INFO     = tracker_info.txt
+N        = 1
+PEER     = 127.0.0.1:7600
+UPLOAD   = upload
+DOWNLOAD = download
+# Inputs for each decoder in `make fuzz`.
+INPUTS   = 1000000
+
+BIN = $(or $(CARGO_TARGET_DIR),target)/release
+
+.PHONY: help tracker peer demo test check fuzz build cargo
+
+help:
+	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
+	@echo "make peer      build a peer and start it          PEER=$(PEER) INFO=$(INFO) UPLOAD=$(UPLOAD) DOWNLOAD=$(DOWNLOAD)"
+	@echo "make demo      a tracker and four peers at work, in under a minute"
+	@echo "make test      every test"
+	@echo "make check     every test, and: format, clippy, docs, $(INPUTS) hostile inputs to each decoder"
+	@echo "make fuzz      the hostile inputs alone            INPUTS=$(INPUTS)"
+
+tracker: build
+	@$(BIN)/tracker $(INFO) $(N)
+
+peer: build
+	@$(BIN)/peer $(PEER) $(INFO) --upload $(UPLOAD) --download $(DOWNLOAD)
+
+demo: build
+	@$(BIN)/peer --demo
+
+test: cargo
+	cargo test --locked
+
+check: cargo
+	cargo fmt --check
+	cargo clippy --locked --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --quiet
+	cargo test --locked
+	$(MAKE) fuzz
+	$(MAKE) demo
+
+fuzz: cargo
+	MINI_FUZZ_INPUTS=$(INPUTS) cargo test --locked --release --test fuzz
+
+build: cargo
+	@test -x $(BIN)/peer || echo "Building. The first time this takes a minute or two."
+	@cargo build --locked --release
+
+cargo:
+	@command -v cargo >/dev/null || { echo "cargo is missing: get Rust from https://rustup.rs, then open a new terminal"; exit 1; }

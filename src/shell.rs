@@ -1,0 +1,15 @@
+//! What people see: prompts, lists, bars.
+
+pub mod completion;
+pub mod demo;
+pub mod interrupt;
+pub mod lines;
+pub mod listing;
+pub mod peer_program;
+pub mod peer_shell;
+pub mod screen;
+pub mod sharing;
+pub mod table;
+pub mod tracker_program;
+pub mod units;
+pub mod waiting;

@@ -1,0 +1,283 @@
+//! Completion and hints at a prompt, made from the table of commands.
+
+use std::borrow::Cow;
+use std::fs;
+use std::path::{MAIN_SEPARATOR, Path};
+
+use rustyline::completion::{Completer, Pair};
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::validate::Validator;
+use rustyline::{Context, Helper};
+
+use crate::control::command::{self, Arg, Command, Kind, Place, Presence};
+use crate::control::frame::quote_word;
+
+/// What the prompt's owner knows of the things that an argument can be: names of files, groups.
+pub type Names = Box<dyn Fn(Kind) -> Vec<String> + Send>;
+
+pub struct Completion {
+    place: Place,
+    names: Names,
+}
+
+impl Completion {
+    pub fn new(place: Place, names: Names) -> Completion {
+        Completion { place, names }
+    }
+}
+
+/// A line up to the cursor: the complete words, and where the last, unfinished one begins.
+struct Typed {
+    words: Vec<String>,
+    last: String,
+    last_start: usize,
+}
+
+fn typed(line: &str) -> Typed {
+    let mut typed = Typed {
+        words: Vec::new(),
+        last: String::new(),
+        last_start: 0,
+    };
+    let mut quoted = false;
+    for (at, c) in line.char_indices() {
+        match c {
+            '"' => quoted = !quoted,
+            ' ' if !quoted => {
+                let word = std::mem::take(&mut typed.last);
+                if at > typed.last_start {
+                    typed.words.push(word);
+                }
+                typed.last_start = at + 1;
+            }
+            _ => typed.last.push(c),
+        }
+    }
+    typed
+}
+
+impl Typed {
+    fn command(&self, place: Place) -> Option<&'static Command> {
+        command::find(place, self.words.first()?).ok()
+    }
+
+    /// The argument that the last word is.
+    fn arg(&self, command: &Command) -> Option<&'static Arg> {
+        let before = self.words.last().filter(|word| word.starts_with("--"));
+        if let Some(flag) = before {
+            return command.args.iter().find(|arg| arg.flag() == Some(flag));
+        }
+        command
+            .args
+            .iter()
+            .filter(|arg| arg.flag().is_none())
+            .nth(self.positional())
+    }
+
+    /// How many complete words after the command are neither options nor their values.
+    fn positional(&self) -> usize {
+        let options = self
+            .words
+            .iter()
+            .filter(|word| word.starts_with("--"))
+            .count();
+        (self.words.len() - 1).saturating_sub(2 * options)
+    }
+}
+
+impl Completion {
+    /// Every word that can stand at the end of `line`, with the place where it begins.
+    fn candidates(&self, line: &str) -> (usize, Vec<Pair>) {
+        let typed = typed(line);
+        let mut pairs: Vec<Pair> = if typed.words.is_empty() {
+            command::commands(self.place)
+                .map(|command| word(command.name))
+                .collect()
+        } else {
+            match typed.command(self.place) {
+                Some(command) if typed.last.starts_with("--") => command
+                    .args
+                    .iter()
+                    .filter_map(Arg::flag)
+                    .map(word)
+                    .collect(),
+                Some(command) => match typed.arg(command).map(|arg| arg.kind) {
+                    Some(kind) => self.values(kind, &typed.last),
+                    None => Vec::new(),
+                },
+                None => Vec::new(),
+            }
+        };
+        pairs.retain(|pair| pair.display.starts_with(&typed.last));
+        pairs.sort_by(|a, b| a.display.cmp(&b.display));
+        pairs.dedup_by(|a, b| a.display == b.display);
+        (typed.last_start, pairs)
+    }
+
+    fn values(&self, kind: Kind, last: &str) -> Vec<Pair> {
+        match kind {
+            Kind::Path | Kind::Destination => {
+                let mut pairs = paths(last, |_| true);
+                pairs.extend((self.names)(kind).iter().map(|name| word(name)));
+                pairs
+            }
+            Kind::TorrentFile => paths(last, |name| name.ends_with(".torrent")),
+            Kind::OneOf(words) => words.iter().map(|value| word(value)).collect(),
+            Kind::Command => command::commands(self.place)
+                .map(|c| word(c.name))
+                .collect(),
+            _ => (self.names)(kind).iter().map(|name| word(name)).collect(),
+        }
+    }
+}
+
+/// A word that is complete once it is chosen.
+fn word(text: &str) -> Pair {
+    Pair {
+        display: text.to_string(),
+        replacement: quote_word(text) + " ",
+    }
+}
+
+/// Files that `keep`, and folders, which go on.
+fn paths(last: &str, keep: impl Fn(&str) -> bool) -> Vec<Pair> {
+    let (folder, begin) = match last.rfind(std::path::is_separator) {
+        Some(at) => last.split_at(at + 1),
+        None => ("", last),
+    };
+    let read = fs::read_dir(if folder.is_empty() {
+        Path::new(".")
+    } else {
+        Path::new(folder)
+    });
+    let entries = read.into_iter().flatten().flatten();
+    let pair = |entry: fs::DirEntry| {
+        let name = entry.file_name().into_string().ok()?;
+        let is_folder = entry.path().is_dir();
+        let hidden = name.starts_with('.') && !begin.starts_with('.');
+        if hidden || !(is_folder || keep(&name)) {
+            return None;
+        }
+        let path = format!("{folder}{name}");
+        if !is_folder {
+            return Some(word(&path));
+        }
+        let path = format!("{path}{MAIN_SEPARATOR}");
+        // The closing quote is left out: more of the path follows.
+        let quoted = quote_word(&path);
+        let replacement = quoted.strip_suffix('"').unwrap_or(&quoted).to_string();
+        Some(Pair {
+            display: path,
+            replacement,
+        })
+    };
+    entries.filter_map(pair).collect()
+}
+
+impl Completer for Completion {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        pos: usize,
+        _: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        Ok(self.candidates(&line[..pos]))
+    }
+}
+
+impl Hinter for Completion {
+    type Hint = String;
+
+    /// The arguments that are still to be typed.
+    fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<String> {
+        if pos < line.len() {
+            return None;
+        }
+        let typed = typed(line);
+        let command = typed.command(self.place)?;
+        if !typed.last.is_empty() {
+            return None;
+        }
+        let rest = command
+            .args
+            .iter()
+            .filter(|arg| arg.flag().is_none())
+            .skip(typed.positional());
+        let show = |arg: &Arg| match arg.presence {
+            Presence::Optional => format!("[{}]", arg.name),
+            _ => format!("<{}>", arg.name),
+        };
+        Some(rest.map(show).collect::<Vec<_>>().join(" ")).filter(|hint| !hint.is_empty())
+    }
+}
+
+impl Highlighter for Completion {
+    fn highlight_hint<'h>(&self, hint: &'h str) -> Cow<'h, str> {
+        Cow::Owned(format!("\x1b[2m{hint}\x1b[0m"))
+    }
+}
+
+impl Validator for Completion {}
+impl Helper for Completion {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn complete(line: &str) -> String {
+        let names = |kind| match kind {
+            Kind::File => vec!["big file.iso".into(), "bigger.iso".into()],
+            _ => Vec::new(),
+        };
+        let completion = Completion::new(Place::PeerPrompt, Box::new(names));
+        let (start, pairs) = completion.candidates(line);
+        let shown: Vec<String> = pairs.into_iter().map(|pair| pair.replacement).collect();
+        format!("{start}: {}", shown.join("|"))
+    }
+
+    #[test]
+    fn commands_and_names_are_completed() {
+        assert_eq!(complete("down"), "0: download_file ");
+        assert_eq!(
+            complete("download_file bi"),
+            "14: \"big file.iso\" |bigger.iso "
+        );
+        assert_eq!(complete("download_file \"big f"), "14: \"big file.iso\" ");
+        assert_eq!(complete("limit u"), "6: up ");
+        assert_eq!(complete("make_torrent --an"), "13: --announce ");
+        assert_eq!(complete("help wa"), "5: wait ");
+        assert_eq!(complete("nonsense x"), "9: ");
+    }
+
+    #[test]
+    fn paths_go_on_through_folders() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("my dir")).unwrap();
+        fs::write(temp.path().join("a.torrent"), "").unwrap();
+        fs::write(temp.path().join("a.txt"), "").unwrap();
+        let base = format!("{}/", temp.path().display());
+        let shown = complete(&format!("upload_file {base}m"));
+        assert_eq!(shown, format!("12: \"{base}my dir/"));
+        assert_eq!(
+            complete(&format!("add {base}a")),
+            format!("4: {base}a.torrent ")
+        );
+    }
+
+    #[test]
+    fn hints_name_what_is_still_to_be_typed() {
+        let completion = Completion::new(Place::PeerPrompt, Box::new(|_| Vec::new()));
+        let history = rustyline::history::MemHistory::new();
+        let hint = |line: &str| completion.hint(line, line.len(), &Context::new(&history));
+        assert_eq!(
+            hint("download_file ").as_deref(),
+            Some("<file> [destination]")
+        );
+        assert_eq!(hint("download_file x ").as_deref(), Some("[destination]"));
+        assert_eq!(hint("download_file x"), None);
+        assert_eq!(hint("wait "), None);
+    }
+}

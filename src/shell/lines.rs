@@ -1,0 +1,186 @@
+//! Where commands come from: a prompt with editing and history on a terminal, or standard input
+//! line by line.
+//!
+//! A thread of its own (`prompt`) reads, because a read from standard input cannot be ended from
+//! outside; the program waits for lines and signals in one place. It is the one thread that is
+//! not joined when a signal ends the program in the middle of a line: it holds nothing, and the
+//! terminal is given back by [`Lines`].
+
+use std::io::{self, BufRead};
+use std::path::PathBuf;
+
+use crossbeam_channel::{Receiver, Sender, bounded, select};
+use rustyline::error::ReadlineError;
+use rustyline::history::FileHistory;
+use rustyline::{CompletionType, Config, Editor};
+
+use crate::runtime::threads;
+
+use super::completion::Completion;
+use super::interrupt::Interrupt;
+use super::screen::Screen;
+
+/// How a prompt shall be.
+pub struct Prompt {
+    /// What stands before the line, such as `peer> `.
+    pub text: &'static str,
+    pub completion: Completion,
+    /// Where the history is kept from one run to the next, if anywhere.
+    pub history: Option<PathBuf>,
+}
+
+/// What came.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Next {
+    Line(String),
+    /// The end of the input, or Ctrl-D.
+    End,
+    /// A signal asks the program to end.
+    Signal,
+}
+
+/// Lines, one when asked for one.
+pub struct Lines {
+    ask: Sender<()>,
+    answers: Receiver<Option<String>>,
+    screen: Screen,
+    terminal: Terminal,
+}
+
+impl Lines {
+    /// Reads from the terminal with a prompt.
+    ///
+    /// # Errors
+    /// The system's, if the terminal cannot be used or no thread can be started.
+    pub fn from_terminal(prompt: Prompt, screen: Screen) -> io::Result<Lines> {
+        let terminal = Terminal::remember();
+        let (ask, asked) = bounded(1);
+        let (answer, answers) = bounded(1);
+        let for_thread = screen.clone();
+        threads::spawn("prompt", None, move || {
+            if let Err(error) = edit_lines(prompt, &for_thread, &asked, &answer) {
+                log::error!(target: "prompt", "the terminal cannot be used: {error}");
+            }
+        })?;
+        Ok(Lines {
+            ask,
+            answers,
+            screen,
+            terminal,
+        })
+    }
+
+    /// Reads standard input as it is.
+    ///
+    /// # Errors
+    /// The system's, if no thread can be started.
+    pub fn from_stdin(screen: Screen) -> io::Result<Lines> {
+        let (ask, asked) = bounded::<()>(1);
+        let (answer, answers) = bounded(1);
+        threads::spawn("prompt", None, move || {
+            let mut lines = io::stdin().lock().lines();
+            for () in asked {
+                let line = lines.next().and_then(Result::ok);
+                if answer.send(line).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Lines {
+            ask,
+            answers,
+            screen,
+            terminal: Terminal::remember(),
+        })
+    }
+
+    /// The next line; shows the prompt until it comes.
+    pub fn next(&self, interrupt: &Interrupt) -> Next {
+        if self.ask.send(()).is_err() {
+            return Next::End;
+        }
+        select! {
+            recv(self.answers) -> line => match line {
+                Ok(Some(line)) => Next::Line(line),
+                Ok(None) | Err(_) => Next::End,
+            },
+            recv(interrupt.receiver()) -> _ => Next::Signal,
+        }
+    }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        self.screen.detach();
+        self.terminal.restore();
+    }
+}
+
+fn edit_lines(
+    prompt: Prompt,
+    screen: &Screen,
+    asked: &Receiver<()>,
+    answer: &Sender<Option<String>>,
+) -> rustyline::Result<()> {
+    let config = Config::builder()
+        .completion_type(CompletionType::List)
+        .auto_add_history(true);
+    let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config.build())?;
+    editor.set_helper(Some(prompt.completion));
+    if let Some(history) = &prompt.history {
+        // The first time there is none.
+        let _ = editor.load_history(history);
+    }
+    screen.attach(Box::new(editor.create_external_printer()?));
+    for () in asked {
+        let line = loop {
+            match editor.readline(prompt.text) {
+                Ok(line) => break Some(line),
+                // Ctrl-C gives up the line, not the program.
+                Err(ReadlineError::Interrupted) => println!("`quit` or Ctrl-D leaves."),
+                Err(ReadlineError::Signal(_)) => {}
+                Err(ReadlineError::Eof) => break None,
+                Err(error) => return Err(error),
+            }
+        };
+        if let Some(history) = &prompt.history {
+            let _ = editor.save_history(history);
+        }
+        if answer.send(line).is_err() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The terminal as it was before we used it.
+struct Terminal {
+    #[cfg(unix)]
+    settings: Option<nix::sys::termios::Termios>,
+}
+
+impl Terminal {
+    #[cfg(unix)]
+    fn remember() -> Terminal {
+        Terminal {
+            settings: nix::sys::termios::tcgetattr(io::stdin()).ok(),
+        }
+    }
+
+    #[cfg(unix)]
+    fn restore(&self) {
+        use nix::sys::termios::{SetArg, tcsetattr};
+        if let Some(settings) = &self.settings {
+            let _ = tcsetattr(io::stdin(), SetArg::TCSANOW, settings);
+        }
+    }
+
+    /// The console's modes end with the process that set them.
+    #[cfg(not(unix))]
+    fn remember() -> Terminal {
+        Terminal {}
+    }
+
+    #[cfg(not(unix))]
+    fn restore(&self) {}
+}

@@ -1,0 +1,264 @@
+//! What can be typed at the peer's prompt, carried out.
+//!
+//! In scope: from a line to a text. Not here: reading lines (`lines`), the long texts
+//! (`listing`), what takes time (`sharing`, `waiting`).
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::control::command::{self, Arguments, CommandError, Kind, Place};
+use crate::control::frame::{LineError, split_words};
+use crate::control::reply::ReplyError;
+use crate::control::tracker_info::TrackerAddress;
+use crate::peer::engine::EngineError;
+use crate::peer::hashing::make::MakeError;
+use crate::peer::tracker_link::{LinkError, TrackerLink};
+use crate::peer::view::TorrentView;
+use crate::peer::{Peer, PeerError};
+use crate::runtime::stop::Stop;
+use crate::storage::probe::part_path;
+use crate::torrent::metainfo::MetainfoError;
+
+use super::completion::Names;
+use super::interrupt::Interrupt;
+use super::{listing, sharing, units, waiting};
+
+/// A peer and all that its prompt needs.
+pub struct PeerShell {
+    pub peer: Peer,
+    /// For the commands; the peer has its own for announces.
+    pub link: TrackerLink,
+    pub trackers: Vec<TrackerAddress>,
+    pub upload: PathBuf,
+    pub interrupt: Arc<Interrupt>,
+    /// People watch: bars may move, and a key may be pressed.
+    pub terminal: bool,
+}
+
+/// What to do after a command.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Flow {
+    Next,
+    Quit,
+}
+
+/// Why a command was not carried out, for the one who typed it.
+#[derive(Debug, thiserror::Error)]
+pub enum ShellError {
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    #[error(transparent)]
+    Line(#[from] LineError),
+    #[error(transparent)]
+    Peer(#[from] PeerError),
+    #[error(transparent)]
+    Tracker(#[from] LinkError),
+    #[error(transparent)]
+    Make(#[from] MakeError),
+    #[error("{path} is no torrent that can be used: {source}")]
+    Torrent { path: String, source: MetainfoError },
+    #[error("{what} {}: {source}", path.display())]
+    File {
+        what: &'static str,
+        path: PathBuf,
+        source: std::io::Error,
+    },
+    #[error("there is no `{0}` here; `show_downloads` lists what there is")]
+    NotHere(String),
+    #[error("{0}")]
+    Other(String),
+    #[error("interrupted")]
+    Interrupted,
+}
+
+impl From<ReplyError> for ShellError {
+    fn from(error: ReplyError) -> Self {
+        ShellError::Tracker(LinkError::Refused(error))
+    }
+}
+
+impl From<EngineError> for ShellError {
+    fn from(error: EngineError) -> Self {
+        ShellError::Peer(error.into())
+    }
+}
+
+impl PeerShell {
+    pub fn new(
+        peer: Peer,
+        trackers: Vec<TrackerAddress>,
+        upload: PathBuf,
+        interrupt: Arc<Interrupt>,
+        terminal: bool,
+    ) -> PeerShell {
+        let link = TrackerLink::new(trackers.clone(), interrupt.stop());
+        PeerShell {
+            peer,
+            link,
+            trackers,
+            upload,
+            interrupt,
+            terminal,
+        }
+    }
+
+    /// What the arguments of commands can be, for completion: the names that we have, and those
+    /// that the tracker lists.
+    pub fn names(&self) -> Names {
+        let torrents = self.peer.torrent_names();
+        let link = Mutex::new(TrackerLink::new(self.trackers.clone(), Stop::new()));
+        Box::new(move |kind| match kind {
+            Kind::File => {
+                let mut names = torrents();
+                names.extend(sharing::file_names(&mut link.lock()));
+                names
+            }
+            _ => Vec::new(),
+        })
+    }
+
+    /// Carries out one line. Prints what there is to say; nothing for an empty line.
+    pub fn run(&mut self, line: &str) -> Result<Flow, ShellError> {
+        let words = split_words(line)?;
+        if words.is_empty() {
+            return Ok(Flow::Next);
+        }
+        let (command, args) = command::parse(Place::PeerPrompt, &words)?;
+        self.link.set_stop(self.interrupt.stop());
+        log::trace!(target: "hop", "prompt: {line}");
+        let text = match command.name {
+            "quit" => return Ok(Flow::Quit),
+            "help" => help(Place::PeerPrompt, args.one("command"))?,
+            "upload_file" => sharing::upload_file(self, needed(&args, "path"))?,
+            "list_files" => sharing::list_files(self)?,
+            "download_file" => {
+                sharing::download_file(self, needed(&args, "file"), args.one("destination"))?
+            }
+            "stop_share" => sharing::stop_share(self, needed(&args, "file"))?,
+            "add" => sharing::add(self, needed(&args, "file.torrent"))?,
+            "make_torrent" => {
+                let announce: Vec<&str> = args.all("URL").collect();
+                sharing::make_torrent(self, needed(&args, "path"), &announce, args.one("N"))?
+            }
+            "torrent_info" => listing::torrent_info(needed(&args, "file.torrent"))?,
+            "show_downloads" => listing::show_downloads(&self.peer.torrents()?),
+            "show_peers" => listing::show_peers(&self.peer.peers()?, args.one("file")),
+            "info" => listing::info(self)?,
+            "progress" => waiting::progress(self)?,
+            "wait" => waiting::wait(self)?,
+            "pause" => {
+                let torrent = self.find(needed(&args, "file"))?;
+                self.peer.pause(torrent.info_hash)?;
+                format!(
+                    "{} is paused. Go on with: resume {}",
+                    torrent.name,
+                    quoted(&torrent.name)
+                )
+            }
+            "resume" => {
+                let torrent = self.find(needed(&args, "file"))?;
+                self.peer.resume(&torrent)?;
+                format!("{} goes on.", torrent.name)
+            }
+            "recheck" => {
+                let torrent = self.find(needed(&args, "file"))?;
+                self.peer.recheck(&torrent)?;
+                format!(
+                    "{} is being checked; `progress` shows how far it is.",
+                    torrent.name
+                )
+            }
+            "remove" => {
+                let torrent = self.find(needed(&args, "file"))?;
+                self.peer.remove(torrent.info_hash)?;
+                let (name, path) = (torrent.name, torrent.path);
+                match torrent.have == torrent.size {
+                    true => format!(
+                        "{name} is forgotten. It stays on the disk: {}",
+                        path.display()
+                    ),
+                    false => format!(
+                        "{name} is forgotten. What has come of it stays on the disk: {}",
+                        part_path(&path).display()
+                    ),
+                }
+            }
+            "limit" => self.limit(needed(&args, "direction"), needed(&args, "rate"))?,
+            other => return Err(ShellError::Other(format!("`{other}` cannot be done yet"))),
+        };
+        if !text.is_empty() {
+            println!("{}", text.trim_end());
+        }
+        Ok(Flow::Next)
+    }
+
+    /// The torrent that the user means: by name, or by the beginning of its info hash.
+    pub fn find(&self, name: &str) -> Result<TorrentView, ShellError> {
+        let torrents = self.peer.torrents()?;
+        let by_name = |torrent: &&TorrentView| torrent.name == name;
+        let by_hash = |torrent: &&TorrentView| {
+            name.len() >= 6 && torrent.info_hash.to_string().starts_with(name)
+        };
+        let mut found: Vec<&TorrentView> = torrents.iter().filter(by_name).collect();
+        if found.is_empty() {
+            found = torrents.iter().filter(by_hash).collect();
+        }
+        match found.as_slice() {
+            [] => Err(ShellError::NotHere(name.into())),
+            [one] => Ok((*one).clone()),
+            several => {
+                let hashes: Vec<String> = several
+                    .iter()
+                    .map(|torrent| torrent.info_hash.to_string())
+                    .collect();
+                let text = format!(
+                    "several are called {name}; say which: {}",
+                    hashes.join(", ")
+                );
+                Err(ShellError::Other(text))
+            }
+        }
+    }
+
+    fn limit(&self, direction: &str, rate: &str) -> Result<String, ShellError> {
+        let limit = units::parse_rate(rate).map_err(ShellError::Other)?;
+        let (name, bucket) = match direction {
+            "up" => ("Upload", &self.peer.limits.up),
+            _ => ("Download", &self.peer.limits.down),
+        };
+        bucket.set(limit);
+        Ok(match limit {
+            None => format!("{name} limit: none."),
+            Some(rate) => {
+                let megabits = rate as f64 * 8.0 / 1e6;
+                format!(
+                    "{name} limit: {} ({megabits:.1} Mbit/s), all files together.",
+                    units::rate(rate)
+                )
+            }
+        })
+    }
+}
+
+/// An argument that the table says is always there.
+pub fn needed<'a>(args: &Arguments<'a>, name: &str) -> &'a str {
+    args.one(name).unwrap_or_default()
+}
+
+/// The commands of a prompt, or how one of them is used.
+pub fn help(place: Place, command: Option<&str>) -> Result<String, ShellError> {
+    Ok(match command {
+        None => command::help(place),
+        Some(name) => {
+            let command = command::find(place, name)?;
+            format!("{}\n  {}", command::usage(command), command.help)
+        }
+    })
+}
+
+/// A name as it must be typed.
+pub fn quoted(name: &str) -> String {
+    crate::control::frame::quote_word(name)
+}

@@ -1,0 +1,233 @@
+//! The program `tracker`: its command line and its prompt.
+
+use std::io::{self, IsTerminal};
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+
+use crate::control::command::{self, Kind, Place};
+use crate::control::frame::split_words;
+use crate::tracker::state::State;
+use crate::tracker::{Config, Tracker};
+
+use super::completion::Completion;
+use super::interrupt::Interrupt;
+use super::lines::{Lines, Next, Prompt};
+use super::peer_program::read_tracker_info;
+use super::peer_shell::{Flow, ShellError, help, needed};
+use super::screen::Screen;
+use super::table::{Align, table};
+use super::units;
+
+/// A BitTorrent tracker with a prompt.
+#[derive(Parser, Debug)]
+#[command(name = "tracker", version)]
+pub struct Args {
+    /// The file that names the trackers
+    #[arg(default_value = "tracker_info.txt")]
+    pub tracker_info: PathBuf,
+    /// Which tracker of the file to be, counted from 1
+    #[arg(default_value_t = 1, value_name = "N")]
+    pub number: usize,
+    /// Run until a signal ends it, without reading commands
+    #[arg(long)]
+    pub no_prompt: bool,
+    /// How many connections there may be at once
+    #[arg(long, value_name = "N", default_value_t = 12_000)]
+    pub connections: usize,
+    /// How many of them from one address
+    #[arg(long, value_name = "N", default_value_t = 1024)]
+    pub connections_per_address: usize,
+    /// Seconds between two announces of a peer
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub interval: u32,
+}
+
+/// Runs the program to its end.
+pub fn run(args: Args) -> ExitCode {
+    let screen = Screen::new();
+    screen.init_logging();
+    match serve(&args, &screen) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
+    let other = |error: &dyn std::fmt::Display| ShellError::Other(error.to_string());
+    let address = own_address(args)?;
+    let interrupt = Interrupt::on_signals().map_err(|error| other(&error))?;
+    let config = Config {
+        connections: args.connections,
+        connections_per_address: args.connections_per_address,
+        interval: args.interval,
+        ..Config::new(address)
+    };
+    let tracker = Tracker::start(config).map_err(|error| other(&error))?;
+    println!("listening on {}", tracker.local_addr());
+    if args.no_prompt {
+        let _ = interrupt.receiver().recv();
+        return Ok(true);
+    }
+    let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
+    let lines = if terminal {
+        let state = tracker.state().clone();
+        let names = Box::new(move |kind| match kind {
+            Kind::File => state.file_names(),
+            _ => Vec::new(),
+        });
+        let completion = Completion::new(Place::TrackerPrompt, names);
+        let prompt = Prompt {
+            text: "tracker> ",
+            completion,
+            history: None,
+        };
+        Lines::from_terminal(prompt, screen.clone())
+    } else {
+        Lines::from_stdin(screen.clone())
+    };
+    let lines = lines.map_err(|error| other(&error))?;
+    if terminal {
+        println!("Type `help` for the commands; Tab completes.");
+    }
+    Ok(take_commands(tracker.state(), &lines, &interrupt, terminal))
+}
+
+/// Where the tracker of the file that we are is reached.
+fn own_address(args: &Args) -> Result<SocketAddr, ShellError> {
+    let trackers = read_tracker_info(&args.tracker_info)?;
+    let file = args.tracker_info.display();
+    let own = args
+        .number
+        .checked_sub(1)
+        .and_then(|index| trackers.get(index))
+        .ok_or_else(|| {
+            let count = trackers.len();
+            let number = args.number;
+            ShellError::Other(format!(
+                "{file} names {count} tracker(s); there is no number {number}"
+            ))
+        })?;
+    let address = (own.host.as_str(), own.port).to_socket_addrs();
+    address
+        .ok()
+        .and_then(|mut found| found.next())
+        .ok_or_else(|| ShellError::Other(format!("{file}: the name {} has no address", own.host)))
+}
+
+/// False if a command that did not come from a person failed.
+fn take_commands(state: &Arc<State>, lines: &Lines, interrupt: &Interrupt, terminal: bool) -> bool {
+    let mut good = true;
+    while let Next::Line(line) = lines.next(interrupt) {
+        match run_line(state, &line) {
+            Ok(Flow::Next) => {}
+            Ok(Flow::Quit) => return good,
+            Err(error) if terminal => println!("{error}"),
+            Err(error) => {
+                eprintln!("{error}");
+                good = false;
+            }
+        }
+        interrupt.forget();
+    }
+    good
+}
+
+fn run_line(state: &State, line: &str) -> Result<Flow, ShellError> {
+    let words = split_words(line)?;
+    if words.is_empty() {
+        return Ok(Flow::Next);
+    }
+    let (command, args) = command::parse(Place::TrackerPrompt, &words)?;
+    let text = match command.name {
+        "quit" => return Ok(Flow::Quit),
+        "help" => help(Place::TrackerPrompt, args.one("command"))?,
+        "status" => status(state),
+        "swarms" => swarms(state),
+        "peers" => peers(state, needed(&args, "file"))?,
+        other => return Err(ShellError::Other(format!("`{other}` cannot be done yet"))),
+    };
+    println!("{}", text.trim_end());
+    Ok(Flow::Next)
+}
+
+fn status(state: &State) -> String {
+    let rows: Vec<Vec<String>> = state
+        .stats()
+        .0
+        .into_iter()
+        .map(|(name, value)| vec![name.replace('_', " "), value.to_string()])
+        .collect();
+    table(&[("", Align::Left), ("", Align::Right)], &rows)
+}
+
+fn swarms(state: &State) -> String {
+    let rows: Vec<Vec<String>> = state
+        .swarm_rows()
+        .into_iter()
+        .map(|row| {
+            let names = if row.names.is_empty() {
+                "-".into()
+            } else {
+                row.names.join(", ")
+            };
+            let counts = row.counts;
+            let numbers = [counts.complete, counts.incomplete, counts.downloaded];
+            let numbers = numbers.map(|number| number.to_string());
+            [vec![names, row.info_hash.to_string()], numbers.to_vec()].concat()
+        })
+        .collect();
+    if rows.is_empty() {
+        return "No swarms: nobody has shared anything yet.".into();
+    }
+    let right = Align::Right;
+    let head = [
+        ("file", Align::Left),
+        ("info hash", Align::Left),
+        ("seeders", right),
+        ("leechers", right),
+        ("completed", right),
+    ];
+    table(&head, &rows)
+}
+
+fn peers(state: &State, file: &str) -> Result<String, ShellError> {
+    let Some(members) = state.members(file) else {
+        return Err(ShellError::Other(format!(
+            "there is no `{file}` here; `swarms` lists all"
+        )));
+    };
+    let rows: Vec<Vec<String>> = members
+        .into_iter()
+        .map(|(member, age)| {
+            let seen = units::time(std::time::Duration::from_secs(age.into()));
+            let role = if member.complete { "seeder" } else { "leecher" };
+            vec![
+                member.address.to_string(),
+                member.id.client(),
+                role.into(),
+                format!("{seen} ago"),
+            ]
+        })
+        .collect();
+    if rows.is_empty() {
+        return Ok("Nobody is in this swarm.".into());
+    }
+    let left = Align::Left;
+    Ok(table(
+        &[
+            ("peer", left),
+            ("client", left),
+            ("", left),
+            ("announced", Align::Right),
+        ],
+        &rows,
+    ))
+}

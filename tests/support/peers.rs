@@ -1,0 +1,412 @@
+//! Peers and trackers for tests: in this process or as real processes, on 127.0.0.1 and free
+//! ports, with real files. Nothing outlives the value that holds it.
+
+#![allow(dead_code)]
+
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, Receiver};
+use std::sync::{Arc, Mutex, Once};
+use std::time::{Duration, Instant};
+
+use sha2::{Digest, Sha256};
+
+use mini_bittorrent::control::tracker_info::TrackerAddress;
+use mini_bittorrent::peer::hashing::HashPool;
+use mini_bittorrent::peer::hashing::make::{Wish, make_torrent};
+use mini_bittorrent::peer::view::TorrentView;
+use mini_bittorrent::peer::{self, Peer};
+use mini_bittorrent::shell::interrupt::Interrupt;
+use mini_bittorrent::shell::listing;
+use mini_bittorrent::shell::peer_shell::PeerShell;
+use mini_bittorrent::tracker::{self, Tracker};
+
+pub fn any_port() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+/// A port that nobody listens on just now.
+pub fn free_port() -> SocketAddr {
+    let listener = TcpListener::bind(any_port()).unwrap();
+    listener.local_addr().unwrap()
+}
+
+pub fn start_tracker() -> Tracker {
+    Tracker::start(tracker::Config::new(any_port())).unwrap()
+}
+
+pub fn named(at: SocketAddr) -> TrackerAddress {
+    TrackerAddress {
+        host: at.ip().to_string(),
+        port: at.port(),
+        key: None,
+    }
+}
+
+/// A peer in this process whose download folder is `folder/download`.
+pub fn start_peer(trackers: &[SocketAddr], folder: &Path) -> PeerShell {
+    let (shell, notices) = start_peer_at(any_port(), trackers, folder);
+    assert!(notices.is_empty(), "{notices:?}");
+    shell
+}
+
+pub fn start_peer_at(
+    listen: SocketAddr,
+    trackers: &[SocketAddr],
+    folder: &Path,
+) -> (PeerShell, Vec<String>) {
+    let trackers: Vec<TrackerAddress> = trackers.iter().copied().map(named).collect();
+    let config = peer::Config {
+        listen,
+        trackers: trackers.clone(),
+        download: folder.join("download"),
+        slots: 8,
+    };
+    let (peer, notices) = Peer::start(config).unwrap();
+    let interrupt = Arc::new(Interrupt::new());
+    let upload = folder.join("upload");
+    let shell = PeerShell::new(peer, trackers, upload, interrupt, false);
+    (shell, notices)
+}
+
+/// The only torrent of a peer.
+pub fn view(shell: &PeerShell) -> TorrentView {
+    let mut torrents = shell.peer.torrents().unwrap();
+    assert_eq!(torrents.len(), 1);
+    torrents.remove(0)
+}
+
+/// What `show_downloads` prints.
+pub fn shown(shell: &PeerShell) -> String {
+    listing::show_downloads(&shell.peer.torrents().unwrap())
+}
+
+/// Bytes that repeat nowhere, the same for the same seed.
+pub fn random_bytes(seed: &str, size: usize) -> Vec<u8> {
+    let start = seed.bytes().fold(size as u64, |state, byte| {
+        state.wrapping_mul(31) ^ u64::from(byte)
+    });
+    let mut state = start | 1;
+    let mut bytes = Vec::with_capacity(size + 8);
+    while bytes.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(size);
+    bytes
+}
+
+pub fn make_file(folder: &Path, name: &str, size: usize) -> PathBuf {
+    fs::create_dir_all(folder).unwrap();
+    let path = folder.join(name);
+    fs::write(&path, random_bytes(name, size)).unwrap();
+    path
+}
+
+pub fn sha256(path: &Path) -> String {
+    let mut file = fs::File::open(path).unwrap();
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let got = file.read(&mut buffer).unwrap();
+        if got == 0 {
+            break;
+        }
+        hasher.update(&buffer[..got]);
+    }
+    let hash = hasher.finalize();
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+pub fn wait_until(what: &str, done: impl FnMut() -> bool) {
+    wait_at_most(PATIENCE, what, done);
+}
+
+pub fn wait_at_most(time: Duration, what: &str, mut done: impl FnMut() -> bool) {
+    let since = Instant::now();
+    while !done() {
+        assert!(since.elapsed() < time, "waited {time:?} for: {what}");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Ends the whole test program if it is not dropped in time: a hang must fail, not hang.
+pub struct Watchdog {
+    fed: Arc<AtomicBool>,
+    thread: Option<std::thread::JoinHandle<()>>,
+}
+
+pub fn watchdog(time: Duration, what: &'static str) -> Watchdog {
+    let fed = Arc::new(AtomicBool::new(false));
+    let looked_at = fed.clone();
+    let until = Instant::now() + time;
+    let thread = std::thread::Builder::new()
+        .name("watchdog".into())
+        .spawn(move || {
+            while !looked_at.load(Ordering::SeqCst) {
+                if Instant::now() >= until {
+                    say(&format!("{what} did not end within {time:?}\n"));
+                    std::process::exit(101);
+                }
+                std::thread::park_timeout(Duration::from_millis(200));
+            }
+        });
+    Watchdog {
+        fed,
+        thread: Some(thread.unwrap()),
+    }
+}
+
+impl Drop for Watchdog {
+    fn drop(&mut self) {
+        self.fed.store(true, Ordering::SeqCst);
+        if let Some(thread) = self.thread.take() {
+            thread.thread().unpark();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// To standard error past the test harness, which would swallow it.
+pub fn say(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}
+
+/// How much memory a process has in use, in bytes.
+pub fn memory(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let kib = line.and_then(|line| line.split_whitespace().nth(1));
+    kib.unwrap().parse::<u64>().unwrap() * 1024
+}
+
+/// A `peer` process. Killed when dropped.
+pub struct Program {
+    child: Child,
+    stdin: Option<ChildStdin>,
+    out: Receiver<String>,
+    /// Everything that it has said on both outputs.
+    said: Arc<Mutex<Vec<String>>>,
+}
+
+/// Where a `peer` process is to work.
+#[derive(Clone)]
+pub struct Place {
+    pub folder: PathBuf,
+    pub listen: SocketAddr,
+}
+
+impl Place {
+    /// Its own folder under `temp`, and tracker_info.txt in it.
+    pub fn new(temp: &Path, name: &str, trackers: &[SocketAddr]) -> Place {
+        let folder = temp.join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let lines: Vec<String> = trackers.iter().map(SocketAddr::to_string).collect();
+        fs::write(folder.join("tracker_info.txt"), lines.join("\n") + "\n").unwrap();
+        Place {
+            folder,
+            listen: any_port(),
+        }
+    }
+
+    pub fn download(&self) -> PathBuf {
+        self.folder.join("download")
+    }
+
+    pub fn command(&self, more: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_peer"));
+        command
+            .current_dir(&self.folder)
+            .arg(self.listen.to_string())
+            .arg("tracker_info.txt")
+            .args(more)
+            .env_remove("RUST_LOG");
+        command
+    }
+
+    pub fn start(&self, more: &[&str]) -> Program {
+        Program::start(self.command(more))
+    }
+}
+
+impl Program {
+    pub fn start(mut command: Command) -> Program {
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let (lines, out) = mpsc::channel();
+        let said = Arc::new(Mutex::new(Vec::new()));
+        let streams: [Box<dyn Read + Send>; 2] = [
+            Box::new(child.stdout.take().unwrap()),
+            Box::new(child.stderr.take().unwrap()),
+        ];
+        for stream in streams {
+            let (lines, said) = (lines.clone(), said.clone());
+            std::thread::spawn(move || {
+                for line in BufReader::new(stream).lines().map_while(Result::ok) {
+                    said.lock().unwrap().push(line.clone());
+                    let _ = lines.send(line);
+                }
+            });
+        }
+        Program {
+            stdin: child.stdin.take(),
+            child,
+            out,
+            said,
+        }
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub fn type_line(&mut self, line: &str) {
+        let stdin = self.stdin.as_mut().expect("standard input is closed");
+        stdin.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+
+    pub fn close_stdin(&mut self) {
+        self.stdin = None;
+    }
+
+    /// The next line, of either output, that `is` wanted.
+    pub fn line(&self, what: &str, mut is: impl FnMut(&str) -> bool) -> String {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            match self.out.recv_timeout(left) {
+                Ok(line) if is(&line) => return line,
+                Ok(_) => {}
+                Err(error) => panic!("no line with {what} ({error}); it said:\n{}", self.said()),
+            }
+        }
+    }
+
+    pub fn line_with(&self, text: &str) -> String {
+        self.line(text, |line| line.contains(text))
+    }
+
+    /// Waits until the progress lines of `wait` tell so many percent. Returns how many.
+    pub fn percent(&self, at_least: u64) -> u64 {
+        let mut seen = 0;
+        self.line(&format!("{at_least} %"), |line| {
+            seen = percent_of(line).unwrap_or(0);
+            seen >= at_least
+        });
+        seen
+    }
+
+    pub fn said(&self) -> String {
+        self.said.lock().unwrap().join("\n")
+    }
+
+    /// SIGKILL, and gone when this returns.
+    pub fn kill_9(mut self) -> String {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.said()
+    }
+
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let done = Command::new("kill").args(["-s", name, &pid]).status();
+        assert!(done.unwrap().success());
+    }
+
+    /// How it ended; it must within `time`.
+    pub fn ended(&mut self, time: Duration) -> ExitStatus {
+        let since = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            if since.elapsed() > time {
+                panic!("still there after {time:?}; it said:\n{}", self.said());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// `big.bin 42 %, ...`
+pub fn percent_of(line: &str) -> Option<u64> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let sign = words.iter().position(|word| word.starts_with('%'))?;
+    words.get(sign.checked_sub(1)?)?.parse().ok()
+}
+
+/// What this process has logged since [`log`] was called first, one string a line.
+static LOGGED: Mutex<Vec<String>> = Mutex::new(Vec::new());
+static LOGGING: Once = Once::new();
+
+struct Logger;
+
+impl log::Log for Logger {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
+        metadata.level() <= log::Level::Debug
+    }
+
+    fn log(&self, record: &log::Record<'_>) {
+        let ours = record.metadata().level() <= log::Level::Info
+            || record
+                .module_path()
+                .is_some_and(|path| path.starts_with("mini_bittorrent"));
+        if ours {
+            let line = format!("{} {}", record.level(), record.args());
+            LOGGED.lock().unwrap().push(line);
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Keeps what is logged in this process from now on, for [`logged`].
+pub fn keep_log() {
+    LOGGING.call_once(|| {
+        log::set_boxed_logger(Box::new(Logger)).unwrap();
+        log::set_max_level(log::LevelFilter::Debug);
+    });
+}
+
+/// The logged line that has all of these parts, if there is one.
+pub fn logged(parts: &[&str]) -> Option<String> {
+    let lines = LOGGED.lock().unwrap();
+    let has_all = |line: &&String| parts.iter().all(|part| line.contains(part));
+    lines.iter().find(has_all).cloned()
+}
+
+/// What was logged with this part, for messages of failed tests.
+pub fn all_logged(part: &str) -> String {
+    let lines = LOGGED.lock().unwrap();
+    let with = lines.iter().filter(|line| line.contains(part));
+    with.cloned().collect::<Vec<_>>().join("\n")
+}
+
+/// The bytes of a torrent of this file that names these trackers.
+pub fn torrent_of(file: &Path, trackers: &[String]) -> Vec<u8> {
+    let pool = HashPool::new().unwrap();
+    let (done, made) = mpsc::channel();
+    let on_done = move |result| drop(done.send(result));
+    make_torrent(&pool, Arc::default(), file, Wish::default(), on_done).unwrap();
+    let mut metainfo = made.recv_timeout(PATIENCE).unwrap().unwrap().metainfo;
+    metainfo.trackers = trackers.iter().map(|url| vec![url.clone()]).collect();
+    metainfo.to_bytes()
+}

@@ -1,0 +1,276 @@
+//! Proves that no decoder panics, hangs or takes memory for what it is told, whatever comes in.
+//!
+//! Each decoder gets mutations of valid samples and bytes at random: 20,000 of them, or as many
+//! as MINI_FUZZ_INPUTS says (`make fuzz`: a million). The seed is printed; MINI_FUZZ_SEED
+//! repeats a run. To add a decoder, add a line to `DECODERS`.
+
+use std::io::BufReader;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{Rng, RngExt, SeedableRng};
+
+use mini_bittorrent::announce::http::Head;
+use mini_bittorrent::announce::request::AnnounceRequest;
+use mini_bittorrent::announce::response::AnnounceResponse;
+use mini_bittorrent::announce::scrape::{ScrapeRequest, ScrapeResponse};
+use mini_bittorrent::control::frame::read_frame;
+use mini_bittorrent::control::reply::{Download, FileEntry, Reply, announce_from_reply};
+use mini_bittorrent::control::request::Request;
+use mini_bittorrent::control::tracker_info;
+use mini_bittorrent::storage::resume::Record;
+use mini_bittorrent::torrent::bencode::Value;
+use mini_bittorrent::torrent::metainfo::Metainfo;
+use mini_bittorrent::wire::codec;
+use mini_bittorrent::wire::extension::ExtendedHandshake;
+use mini_bittorrent::wire::handshake::{HANDSHAKE_LENGTH, Handshake};
+
+/// No input may take longer: they are a few kilobytes.
+const TIME: Duration = Duration::from_secs(1);
+/// What all inputs of all decoders together may add to the process, in kB.
+const MEMORY_KB: u64 = 64 * 1024;
+/// The longest input, in bytes.
+const LONGEST: usize = 4096;
+
+type Decoder = (&'static str, fn(&[u8]), &'static [&'static [u8]]);
+
+const TORRENT: &[u8] = b"d8:announce8:http://t13:announce-listll8:http://tee4:infod5:filesld6:lengthi5e4:pathl1:a1:beed6:lengthi0e4:pathl1:ceee4:name1:x12:piece lengthi4e6:pieces40:aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbb7:privatei1eee";
+const SINGLE: &[u8] = b"d4:infod6:lengthi9e4:name3:x y12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaa5:otherlleeee";
+const HASH: &[u8] = b"announce 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 7600 1 2 3 started 50\n";
+
+const DECODERS: &[Decoder] = &[
+    ("bencode", bencode, &[TORRENT, SINGLE, b"d1:ad1:bl1:ci-5eeee"]),
+    ("metainfo", metainfo, &[TORRENT, SINGLE]),
+    ("wire frame", wire_frame, &[
+        &[4, 0, 0, 1, 0],
+        &[5, 0xff, 0x80],
+        &[6, 0, 0, 0, 1, 0, 0, 0x40, 0, 0, 0, 0x40, 0],
+        &[7, 0, 0, 0, 1, 0, 0, 0x40, 0, 1, 2, 3],
+        &[16, 0, 0, 0, 1, 0, 0, 0x40, 0, 0, 0, 0x40, 0],
+        b"\x14\x00d1:md11:ut_metadatai2ee1:pi6881e4:reqqi250e1:v9:aria2/1.3e",
+    ]),
+    ("wire handshake", wire_handshake, &[
+        b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x04aaaaaaaaaaaaaaaaaaaa-mb0010-abcdefghijkl",
+    ]),
+    ("extended handshake", extended_handshake, &[
+        b"d1:md11:ut_metadatai2ee1:pi6881e4:reqqi250e1:v9:aria2/1.3e",
+    ]),
+    ("control request", control_request, &[
+        HASH,
+        b"list_files public\n",
+        b"download_file public \"a \"\"b\"\"\"\n",
+        b"upload_file public x 9 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 7600 +3\nabc",
+    ]),
+    ("control reply", control_reply, &[
+        b"OK 120 1 2 +30\n127.0.0.1:6881\n[::1]:6881\nx\n",
+        b"ERR denied you may not\n",
+        b"OK +70\nx 9 0123456789abcdef0123456789abcdef01234567 1 2\n",
+    ]),
+    ("HTTP request", http_request, &[
+        b"GET /announce?info_hash=%01%02aaaaaaaaaaaaaaaaaa&peer_id=-mb0010-abcdefghijkl&port=6881&left=0&compact=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+        b"GET /scrape?info_hash=aaaaaaaaaaaaaaaaaaaa&info_hash=bbbbbbbbbbbbbbbbbbbb HTTP/1.0\r\n\r\n",
+    ]),
+    ("HTTP answer", http_answer, &[
+        b"d8:completei1e10:incompletei2e8:intervali120e5:peers6:\x7f\0\0\x01\x1a\xe16:peers618:aaaaaaaaaaaaaaaabbe",
+        b"d8:intervali1e5:peersld2:ip9:127.0.0.17:peer id20:aaaaaaaaaaaaaaaaaaaa4:porti6881eeee",
+        b"d14:failure reason2:noe",
+        b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei1e10:downloadedi2e10:incompletei3eeee",
+    ]),
+    ("tracker_info", tracker_info_text, &[b"# c\n127.0.0.1:6000 key\n[::1]:7\n1.2.3.4 5\n"]),
+    ("resume record", resume_record, &[
+        b"d5:addedi1e5:cleani1e10:downloadedi0e5:filesle8:finishedi0e4:have1:\x80",
+    ]),
+];
+
+fn bencode(bytes: &[u8]) {
+    fn walk(value: Value<'_>) -> usize {
+        let list = value.list().into_iter().flatten().map(walk).sum::<usize>();
+        let dict = value
+            .dict()
+            .into_iter()
+            .flatten()
+            .map(|(_, value)| walk(value))
+            .sum::<usize>();
+        1 + list + dict + usize::from(value.int().is_some()) + value.bytes().map_or(0, <[u8]>::len)
+    }
+    if let Ok((value, _)) = Value::parse_prefix(bytes) {
+        walk(value);
+    }
+}
+
+fn metainfo(bytes: &[u8]) {
+    if let Ok(metainfo) = Metainfo::parse(bytes) {
+        assert_eq!(
+            Metainfo::parse(&metainfo.to_bytes()).as_ref(),
+            Ok(&metainfo)
+        );
+    }
+}
+
+fn wire_frame(bytes: &[u8]) {
+    if let Some(length) = bytes.first_chunk() {
+        let _ = codec::frame_length(*length);
+    }
+    if let Ok(message) = codec::decode(bytes) {
+        codec::encode(&message, &mut Vec::new());
+    }
+}
+
+fn wire_handshake(bytes: &[u8]) {
+    if let Some(bytes) = bytes.first_chunk::<HANDSHAKE_LENGTH>() {
+        let _ = Handshake::decode(bytes);
+    }
+}
+
+fn extended_handshake(bytes: &[u8]) {
+    let _ = ExtendedHandshake::decode(bytes);
+}
+
+fn control_request(bytes: &[u8]) {
+    if let Ok(Some(frame)) = read_frame(&mut BufReader::new(bytes)) {
+        let _ = Request::parse(&frame);
+    }
+}
+
+fn control_reply(bytes: &[u8]) {
+    let parse = || Reply::parse(read_frame(&mut BufReader::new(bytes)).ok()??).ok();
+    if let Some(reply) = parse() {
+        let _ = announce_from_reply(reply);
+    }
+    let _ = parse().map(FileEntry::list_from_reply);
+    let _ = parse().map(Download::from_reply);
+}
+
+fn http_request(bytes: &[u8]) {
+    if let Ok(Some(head)) = Head::parse(bytes) {
+        let _ = AnnounceRequest::from_query(head.query);
+        let _ = ScrapeRequest::from_query(head.query);
+    }
+}
+
+fn http_answer(bytes: &[u8]) {
+    let _ = AnnounceResponse::decode(bytes);
+    let _ = ScrapeResponse::decode(bytes);
+}
+
+fn tracker_info_text(bytes: &[u8]) {
+    let _ = tracker_info::parse(&String::from_utf8_lossy(bytes));
+}
+
+fn resume_record(bytes: &[u8]) {
+    let _ = Record::decode(bytes);
+}
+
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name)
+        .ok()
+        .and_then(|value| value.parse().ok())
+        .unwrap_or(default)
+}
+
+/// The next input: a sample with some damage, or bytes at random.
+fn input(rng: &mut StdRng, samples: &[&[u8]], bytes: &mut Vec<u8>) {
+    bytes.clear();
+    if rng.random_ratio(1, 16) {
+        let length = rng.random_range(0..256);
+        bytes.resize(length, 0);
+        rng.fill_bytes(bytes);
+        return;
+    }
+    bytes.extend_from_slice(samples[rng.random_range(0..samples.len())]);
+    for _ in 0..rng.random_range(0..5) {
+        damage(rng, samples, bytes);
+    }
+    bytes.truncate(LONGEST);
+}
+
+fn damage(rng: &mut StdRng, samples: &[&[u8]], bytes: &mut Vec<u8>) {
+    let at = rng.random_range(0..=bytes.len());
+    let end = rng.random_range(at..=bytes.len());
+    match rng.random_range(0..7) {
+        0 => bytes.truncate(at),
+        1 => drop(bytes.drain(at..end)),
+        2 => bytes.insert(at, rng.random()),
+        3 if at < bytes.len() => bytes[at] ^= 1 << rng.random_range(0..8),
+        // Numbers are where decoders trust too much.
+        4 => {
+            let number: &[u8] = [
+                &b"99999999999999999999"[..],
+                b"9223372036854775807",
+                b"-1",
+                b"4294967296",
+                b"1000000000:",
+                b"0",
+            ][rng.random_range(0..6)];
+            bytes.splice(at..end.min(at + 4), number.iter().copied());
+        }
+        5 => {
+            let part = bytes[at..end].to_vec();
+            bytes.splice(at..at, part);
+        }
+        _ => {
+            let other = samples[rng.random_range(0..samples.len())];
+            let from = rng.random_range(0..=other.len());
+            bytes.splice(at.., other[from..].iter().copied());
+        }
+    }
+}
+
+/// The most memory that this process ever had, in kB. Linux only.
+fn peak_memory_kb() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+#[test]
+fn decoders_survive_anything() {
+    let inputs = setting("MINI_FUZZ_INPUTS", 20_000);
+    let seed = setting("MINI_FUZZ_SEED", rand::rng().random());
+    println!(
+        "MINI_FUZZ_SEED={seed}, {inputs} inputs for each of {} decoders",
+        DECODERS.len()
+    );
+    let before = peak_memory_kb();
+    for (name, decode, samples) in DECODERS {
+        // The samples themselves first: a decoder that refuses everything proves nothing.
+        samples.iter().for_each(|sample| decode(sample));
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut bytes = Vec::new();
+        let start = Instant::now();
+        for i in 0..inputs {
+            input(&mut rng, samples, &mut bytes);
+            let began = Instant::now();
+            decode(&bytes);
+            let took = began.elapsed();
+            assert!(
+                took < TIME,
+                "{name}: input {i} of seed {seed} took {took:?}: {bytes:?}"
+            );
+        }
+        println!(
+            "{name}: {inputs} inputs in {:?}, peak memory {:?} kB",
+            start.elapsed(),
+            peak_memory_kb()
+        );
+    }
+    if let (Some(before), Some(after)) = (before, peak_memory_kb()) {
+        println!("peak memory: {before} kB before, {after} kB after");
+        assert!(
+            after - before < MEMORY_KB,
+            "the decoders took {} kB",
+            after - before
+        );
+    }
+}
+
+#[test]
+fn the_samples_are_valid() {
+    assert!(Metainfo::parse(TORRENT).is_ok() && Metainfo::parse(SINGLE).is_ok());
+    let frame = read_frame(&mut BufReader::new(HASH)).unwrap().unwrap();
+    assert!(
+        Request::parse(&frame).is_ok(),
+        "{:?}",
+        Request::parse(&frame)
+    );
+}

@@ -19,7 +19,7 @@ use peers::{
     wait_until, watchdog,
 };
 
-/// What DESIGN.md promises.
+/// What docs/ARCHITECTURE.md promises: an end within three seconds.
 const END: Duration = Duration::from_secs(3);
 
 /// Trackers of three bad kinds, on ports of our own.

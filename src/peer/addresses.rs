@@ -45,7 +45,9 @@ impl AddressBook {
         }
         if let Some(known) = self.known.get_mut(&address) {
             // It failed, and is said to be there: worth another try soon.
-            if let State::Due(at) = &mut known.state {
+            if let State::Due(at) = &mut known.state
+                && known.failures > 0
+            {
                 *at = (*at).min(now + FIRST_PAUSE.max(delay));
             }
         } else if self.known.len() < MAX_ADDRESSES {

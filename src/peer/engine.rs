@@ -214,6 +214,11 @@ impl Engine {
         let (identity, threads) = (self.identity, self.threads.clone());
         if self.connections() >= MAX_CONNECTIONS_IN_ALL {
             log::info!(target: "engine", "{} turned away: too many connections", handshaken.address);
+            let address = handshaken.address;
+            self.with(info_hash, |torrent| {
+                torrent.call_later(now, address);
+                None
+            });
             return;
         }
         if !self.torrents.contains_key(&info_hash) {
@@ -228,6 +233,10 @@ impl Engine {
     }
 
     fn report(&mut self, now: Instant, info_hash: InfoHash, conn: ConnId, report: Report) {
+        let is_old = |torrent: &Managed| conn <= torrent.born;
+        if self.torrents.get(&info_hash).is_none_or(is_old) {
+            return;
+        }
         match report {
             Report::Event(event) => self.with(info_hash, |torrent| torrent.tell(now, event)),
             Report::Introduced { client, port } => self.with(info_hash, |torrent| {
@@ -303,6 +312,10 @@ impl Engine {
         let (slots, seed) = (self.slots, self.next_seed());
         self.with(info_hash, |torrent| {
             let layout = Arc::new(torrent.shared.metainfo.layout.clone());
+            torrent
+                .trackers
+                .iter_mut()
+                .for_each(|schedule| schedule.restart(Instant::now()));
             torrent.checked(outcome, |have| Torrent::new(layout, have, slots, seed))
         });
         if let Some(torrent) = self.torrents.get(&info_hash) {

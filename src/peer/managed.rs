@@ -28,6 +28,9 @@ use super::schedule::Schedule;
 /// We call others only up to so many, to leave room for those who call us.
 const MAX_CALLING: usize = 50;
 
+/// The most peers that are remembered after they have gone, to be shown.
+const MAX_PAST: usize = 1000;
+
 pub enum State {
     /// What is on disk is being hashed; nothing is fetched or served.
     Checking(HashTask),
@@ -71,6 +74,9 @@ pub struct Managed {
     pub share: Option<Share>,
     pub trackers: Vec<Schedule>,
     pub added: u64,
+    /// Reports of connections up to this one are about an earlier life of the torrent, in which
+    /// it may have lain elsewhere on disk.
+    pub born: ConnId,
     /// The check under way, by a number that is never used again.
     pub check: u64,
     /// The user does not want it to go on by itself after the check.
@@ -79,7 +85,7 @@ pub struct Managed {
     book: AddressBook,
     banned: HashSet<PeerId>,
     past: BTreeMap<SocketAddr, Past>,
-    /// Bytes carried before this run.
+    /// Bytes carried on connections that have ended, in this run and before.
     before: (u64, u64),
     /// At which connection to our tracker the share was offered last.
     published: Option<u64>,
@@ -123,6 +129,7 @@ impl Managed {
             state,
             share: begin.share,
             added: begin.added,
+            born: ConnId(0),
             check: 0,
             pause_after_check: false,
             conns: HashMap::new(),
@@ -249,13 +256,19 @@ impl Managed {
         if let Some(address) = ended.listens {
             self.book.disconnected(now, address, transient);
         }
-        let past = self
-            .past
-            .entry(ended.listens.unwrap_or(ended.from))
-            .or_default();
-        past.downloaded += ended.connection.counters.downloaded();
-        past.uploaded += ended.connection.counters.uploaded();
-        past.client = showing::client_name(&ended);
+        let counters = &ended.connection.counters;
+        let (downloaded, uploaded) = (counters.downloaded(), counters.uploaded());
+        self.before.0 += downloaded;
+        self.before.1 += uploaded;
+        let address = ended.listens.unwrap_or(ended.from);
+        let room = self.past.len() < MAX_PAST || self.past.contains_key(&address);
+        // Who gave and got nothing, such as the second of two calls that crossed, is no news.
+        if room && downloaded + uploaded > 0 {
+            let past = self.past.entry(address).or_default();
+            past.downloaded += downloaded;
+            past.uploaded += uploaded;
+            past.client = showing::client_name(&ended);
+        }
         drop(ended);
         self.tell(now, Event::Disconnected { conn })
     }
@@ -366,16 +379,11 @@ impl Managed {
 
     /// Bytes carried, ever: down, up.
     pub fn carried(&self) -> (u64, u64) {
-        let past = self
-            .past
-            .values()
-            .map(|past| (past.downloaded, past.uploaded));
         let now = self.conns.values().map(|conn| {
             let counters = &conn.connection.counters;
             (counters.downloaded(), counters.uploaded())
         });
-        past.chain(now)
-            .fold(self.before, |(down, up), (d, u)| (down + d, up + u))
+        now.fold(self.before, |(down, up), (d, u)| (down + d, up + u))
     }
 
     /// What to remember for the next run. What the files look like is looked up by the disk

@@ -67,10 +67,10 @@ impl Schedule {
         self.due = now;
     }
 
-    /// We leave. Returns what to say, if the tracker knows us at all.
+    /// We leave. Returns what to say, if the tracker knows us or may know us soon.
     pub fn stop(&mut self) -> Option<Event> {
-        self.under_way = None;
-        std::mem::take(&mut self.started).then_some(Event::Stopped)
+        let asked = self.under_way.take().is_some();
+        (std::mem::take(&mut self.started) | asked).then_some(Event::Stopped)
     }
 
     /// To be asked again now: after a pause.
@@ -80,8 +80,11 @@ impl Schedule {
 
     /// The tracker answered and asks to be left alone for `interval` seconds.
     pub fn answered(&mut self, now: Instant, interval: u32, hungry: bool) {
-        if self.under_way.take() == Some(Event::Completed) {
-            self.completed = false;
+        match self.under_way.take() {
+            // The answer to `stopped`, or to what was said before it.
+            None => return,
+            Some(Event::Completed) => self.completed = false,
+            Some(_) => {}
         }
         self.started = true;
         self.failures = 0;
@@ -105,7 +108,9 @@ impl Schedule {
     }
 
     pub fn failed(&mut self, now: Instant, error: String) {
-        self.under_way = None;
+        if self.under_way.take().is_none() {
+            return;
+        }
         self.failures += 1;
         self.error = Some(error);
         let pause = Duration::from_secs(1) * 2u32.saturating_pow(self.failures.min(10) - 1);

@@ -131,7 +131,7 @@ fn edit_lines(
         // The first time there is none.
         let _ = editor.load_history(history);
     }
-    screen.attach(Box::new(editor.create_external_printer()?));
+    screen.attach(Box::new(editor.create_external_printer()?))?;
     for () in asked {
         let line = loop {
             match editor.readline(prompt.text) {

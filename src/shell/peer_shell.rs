@@ -173,8 +173,8 @@ impl PeerShell {
             "remove" => {
                 let torrent = self.find(needed(&args, "file"))?;
                 self.peer.remove(torrent.info_hash)?;
-                let (name, path) = (torrent.name, torrent.path);
-                match torrent.have == torrent.size {
+                let (name, path, finished) = (torrent.name, torrent.path, torrent.finished);
+                match finished {
                     true => format!(
                         "{name} is forgotten. It stays on the disk: {}",
                         path.display()

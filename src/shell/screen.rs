@@ -1,16 +1,25 @@
 //! Where text for people goes: above the line that is being typed, never through it.
+//!
+//! Only the thread `screen` touches the prompt's printer, which blocks while the prompt is busy.
+//! Whoever prints hands the text over and never waits: the engine logs, too.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
+use crossbeam_channel::{Sender, bounded};
 use parking_lot::Mutex;
 use rustyline::ExternalPrinter;
+
+use crate::runtime::threads;
+
+/// Texts that may wait for the prompt; further ones are lost.
+const WAITING: usize = 4096;
 
 /// Copies print to the same place.
 #[derive(Clone, Default)]
 pub struct Screen {
     /// There once a prompt is shown on a terminal.
-    printer: Arc<Mutex<Option<Box<dyn ExternalPrinter + Send>>>>,
+    prompt: Arc<Mutex<Option<Sender<String>>>>,
 }
 
 impl Screen {
@@ -19,26 +28,40 @@ impl Screen {
     }
 
     /// From now on a prompt is shown, and this prints above it.
-    pub fn attach(&self, printer: Box<dyn ExternalPrinter + Send>) {
-        *self.printer.lock() = Some(printer);
+    ///
+    /// # Errors
+    /// The system's, if no thread can be started.
+    pub fn attach(&self, mut printer: Box<dyn ExternalPrinter + Send>) -> io::Result<()> {
+        let (sender, texts) = bounded::<String>(WAITING);
+        // Not joined: while the prompt is busy it may be blocked in the printer, and holds
+        // nothing else.
+        threads::spawn("screen", None, move || {
+            for text in texts {
+                if printer.print(text).is_err() {
+                    return;
+                }
+            }
+        })?;
+        *self.prompt.lock() = Some(sender);
+        Ok(())
     }
 
     pub fn detach(&self) {
-        *self.printer.lock() = None;
+        *self.prompt.lock() = None;
     }
 
     /// Prints a line (or several): above the prompt, or to `otherwise` where there is none.
     fn print_or(&self, text: &str, otherwise: &mut dyn Write) {
         let mut text = text.trim_end().to_string();
         text.push('\n');
-        let mut printer = self.printer.lock();
-        let printed = printer
-            .as_mut()
-            .is_some_and(|printer| printer.print(text.clone()).is_ok());
-        if !printed {
-            // Nobody is left to tell that standard output is gone.
-            let _ = otherwise.write_all(text.as_bytes());
-            let _ = otherwise.flush();
+        let prompt = self.prompt.lock().clone();
+        match prompt {
+            Some(prompt) => drop(prompt.try_send(text)),
+            None => {
+                // Nobody is left to tell that standard output is gone.
+                let _ = otherwise.write_all(text.as_bytes());
+                let _ = otherwise.flush();
+            }
         }
     }
 
@@ -47,10 +70,14 @@ impl Screen {
         self.print_or(text, &mut io::stdout());
     }
 
-    /// Starts logging to this screen, to standard error where there is no prompt. RUST_LOG
-    /// chooses what is logged; by default warnings and errors.
+    /// Starts logging: above the prompt if there is one, unless standard error goes elsewhere.
+    /// RUST_LOG chooses what is logged; by default warnings and errors.
     pub fn init_logging(&self) {
-        let target = env_logger::Target::Pipe(Box::new(LogPipe(self.clone())));
+        let target = if io::stderr().is_terminal() {
+            env_logger::Target::Pipe(Box::new(LogPipe(self.clone())))
+        } else {
+            env_logger::Target::Stderr
+        };
         let env = env_logger::Env::default().default_filter_or("warn");
         env_logger::Builder::from_env(env).target(target).init();
     }

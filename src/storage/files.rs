@@ -324,7 +324,8 @@ impl FileStorage {
     /// A full disk is told apart, with figures.
     fn failed(&self, path: &Path, doing: &'static str, error: io::Error) -> StorageError {
         match error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StorageError::NoSpace {
+            // A quota is no such case: the free space that we can see is not ours.
+            io::ErrorKind::StorageFull => StorageError::NoSpace {
                 path: self.target.clone(),
                 needed: self.needed_space().unwrap_or(0).max(1),
                 free: self.free_space().unwrap_or(0),

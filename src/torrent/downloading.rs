@@ -215,7 +215,8 @@ impl Torrent {
             peer.active = now;
         }
         let silent = now.saturating_duration_since(peer.active) >= SNUB_AFTER;
-        if silent != peer.snubbed && (silent || came) {
+        // Whoever has no work left is not to blame for sending nothing.
+        if silent != peer.snubbed && (silent || came || peer.jobs.is_empty()) {
             peer.snubbed = silent;
             let live = !silent && !peer.chokes_us;
             self.set_jobs_live(conn, live);

@@ -3,7 +3,7 @@
 //!
 //! Peers that do not know the fast extension, or do not listen, are served as ever.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
@@ -16,6 +16,8 @@ use super::layout::PieceIndex;
 pub struct Spread {
     waiting: VecDeque<PieceIndex>,
     suggested: HashMap<ConnId, Vec<PieceIndex>>,
+    /// Seen at a downloader; may still stand among the waiting.
+    out: HashSet<PieceIndex>,
 }
 
 impl Spread {
@@ -26,18 +28,20 @@ impl Spread {
         Spread {
             waiting: pieces.into(),
             suggested: HashMap::new(),
+            out: HashSet::new(),
         }
     }
 
     /// A full copy is out: every piece has been seen at a downloader.
     #[cfg(test)]
     fn is_done(&self) -> bool {
-        self.waiting.is_empty() && self.suggested.values().all(Vec::is_empty)
+        self.waiting.iter().all(|piece| self.out.contains(piece))
+            && self.suggested.values().all(Vec::is_empty)
     }
 
     /// Some downloader has the piece now.
     pub fn is_out(&mut self, piece: PieceIndex) {
-        self.waiting.retain(|&waiting| waiting != piece);
+        self.out.insert(piece);
         for pieces in self.suggested.values_mut() {
             pieces.retain(|&suggested| suggested != piece);
         }
@@ -52,6 +56,9 @@ impl Spread {
         while ahead.len() < wanted
             && let Some(piece) = self.waiting.pop_front()
         {
+            if self.out.contains(&piece) {
+                continue;
+            }
             if theirs.has(piece) {
                 passed_over.push(piece);
             } else {

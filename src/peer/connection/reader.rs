@@ -26,6 +26,8 @@ struct Reader<'a> {
     link: &'a Link,
     orders: &'a Sender<Order>,
     input: BufReader<Stream>,
+    /// The peer has said that it has everything.
+    has_all: bool,
 }
 
 /// Reads until the connection ends.
@@ -35,6 +37,7 @@ pub fn run(link: &Link, orders: &Sender<Order>) -> Reason {
         link,
         orders,
         input,
+        has_all: false,
     };
     loop {
         if let Err(reason) = reader.read_message() {
@@ -187,6 +190,8 @@ impl Reader<'_> {
                 let pieces = Bitfield::from_bytes(&bits, self.pieces())?;
                 Event::Bitfield { conn, pieces }
             }
+            // Said again it is no news, and five bytes must not cost a walk over all pieces.
+            Message::HaveAll if std::mem::replace(&mut self.has_all, true) => return Ok(()),
             Message::HaveAll => {
                 let pieces = Bitfield::all(self.pieces());
                 Event::Bitfield { conn, pieces }

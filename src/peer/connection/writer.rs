@@ -28,6 +28,8 @@ struct Writer<'a> {
     uploads: VecDeque<Block>,
     /// Bytes to be written next.
     out: Vec<u8>,
+    /// How long the rate limit wants the next block to wait. Orders do not wait for it.
+    pause: Duration,
 }
 
 /// Writes until the connection ends or nobody is left to give orders.
@@ -37,13 +39,19 @@ pub fn run(link: &Link, hello: &[u8], inbox: &Receiver<Order>) -> io::Result<()>
         choking: true,
         uploads: VecDeque::new(),
         out: hello.to_vec(),
+        pause: Duration::ZERO,
     };
     loop {
         writer.flush()?;
-        if writer.uploads.is_empty() {
-            match inbox.recv_timeout(KEEP_ALIVE) {
+        let idle = writer.uploads.is_empty();
+        let wait = if idle { KEEP_ALIVE } else { writer.pause };
+        if !wait.is_zero() {
+            match inbox.recv_timeout(wait) {
                 Ok(order) => writer.carry_out(order),
-                Err(RecvTimeoutError::Timeout) => encode(&Message::KeepAlive, &mut writer.out),
+                Err(RecvTimeoutError::Timeout) if idle => {
+                    encode(&Message::KeepAlive, &mut writer.out);
+                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return Ok(()),
             }
         }
@@ -138,10 +146,15 @@ impl Writer<'_> {
             BATCH
         };
         let mut served = 0;
+        self.pause = Duration::ZERO;
         while served < batch
-            && let Some(block) = self.uploads.pop_front()
+            && let Some(&block) = self.uploads.front()
         {
-            shared.limits.up.take(block.length, self.link.stream.stop());
+            self.pause = shared.limits.up.try_take(block.length);
+            if !self.pause.is_zero() {
+                break;
+            }
+            self.uploads.pop_front();
             self.out
                 .extend_from_slice(&encode_piece_header(named(block)));
             let start = self.out.len();

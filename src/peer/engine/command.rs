@@ -14,7 +14,7 @@ use crate::peer::view::{PeerRow, TorrentView};
 use crate::storage::{Storage, StorageError};
 use crate::torrent::Torrent;
 use crate::torrent::bitfield::Bitfield;
-use crate::torrent::id::InfoHash;
+use crate::torrent::id::{ConnId, InfoHash};
 use crate::torrent::layout::Layout;
 
 use super::{Engine, Input};
@@ -77,6 +77,8 @@ pub enum Start {
 pub enum EngineError {
     #[error("{0} is there already")]
     Twice(String),
+    #[error("the files of {0} are being moved to their place; try again in a moment")]
+    Finishing(String),
     #[error("there is no such torrent any more")]
     Unknown,
 }
@@ -146,6 +148,7 @@ impl Engine {
         let rules = Torrent::new(layout, have, self.slots, self.next_seed());
         let mut torrent = Managed::new(now, beginning, shared, rules, state);
         torrent.check = check_number;
+        torrent.born = ConnId(self.next_conn);
         torrent.pause_after_check = paused && check;
         log::trace!(target: "hop", "{}: the engine has it", torrent.name());
         self.torrents.insert(info_hash, torrent);
@@ -234,6 +237,10 @@ impl Engine {
             .torrents
             .get_mut(&info_hash)
             .ok_or(EngineError::Unknown)?;
+        if matches!(torrent.state, State::Finishing) {
+            return Err(EngineError::Finishing(torrent.name().to_string()));
+        }
+        torrent.pause_after_check |= matches!(torrent.state, State::Paused);
         torrent.disconnect_all(now);
         if let State::Checking(task) = &torrent.state {
             task.cancel();
@@ -253,6 +260,7 @@ impl Engine {
         if let Some(torrent) = self.torrents.get_mut(&info_hash) {
             torrent.check = check;
             torrent.state = state;
+            torrent.born = ConnId(self.next_conn);
         }
         Ok(())
     }

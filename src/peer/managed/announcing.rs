@@ -106,15 +106,15 @@ impl Managed {
 
     /// A tracker that we have not talked to before may not know the share.
     pub(super) fn publish_again(&mut self, connections: u64, us: Identity, announcer: &Announcer) {
+        if !self.torrent.is_complete() {
+            return;
+        }
         let known = match self.published {
             Some(at) => at == 0 || at == connections,
             None => false,
         };
         self.published = Some(connections);
-        let share = self
-            .share
-            .as_ref()
-            .filter(|_| !known && self.torrent.is_complete());
+        let share = self.share.as_ref().filter(|_| !known);
         let names = share.map(|share| {
             (
                 share.group.parse::<GroupName>(),

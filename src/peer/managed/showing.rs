@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::peer::schedule::Schedule;
 use crate::peer::view::{PeerRow, Status, TorrentView, Why};
 
-use super::{Conn, Managed, Past, State};
+use super::{Conn, Managed, State};
 
 impl Managed {
     pub fn view(&self) -> TorrentView {
@@ -71,9 +71,7 @@ impl Managed {
 
     pub fn peers(&self) -> Vec<PeerRow> {
         let mut rows: BTreeMap<(IpAddr, u16), PeerRow> = BTreeMap::new();
-        // Who gave and got nothing, such as the second of two calls that crossed, is no news.
-        let worth = |past: &Past| past.downloaded + past.uploaded > 0;
-        for (address, past) in self.past.iter().filter(|(_, past)| worth(past)) {
+        for (address, past) in &self.past {
             let row = PeerRow {
                 torrent: self.name().to_string(),
                 address: *address,

@@ -21,6 +21,10 @@ use super::hashing::{HashOutcome, HashPool, Purpose};
 /// How often somebody who waits for hashes is asked whether to go on.
 const GIVE_UP_POLL: Duration = Duration::from_millis(100);
 
+/// What lies under the final name is taken for the beginning of a download only if at least one
+/// piece in so many is right. A piece of zeros may be right in somebody's own file, too.
+const MOSTLY: u32 = 2;
+
 /// A place that is open.
 pub struct Opened {
     pub storage: Arc<dyn Storage>,
@@ -65,10 +69,10 @@ pub fn open(
                     start: Start::Have(have),
                 }));
             }
-            if have.is_empty() {
+            if have.count() < layout.pieces().div_ceil(MOSTLY) {
                 return Err(something_else(
                     target,
-                    "something else of the same size lies there",
+                    "something of the same size lies there, and most of it is not what is wanted",
                 ));
             }
             drop(there);

@@ -287,6 +287,27 @@ fn a_foreign_file_of_the_same_name_is_left_alone() {
     assert_eq!(sha256(&temp.path().join("else.bin")), sha256(&pair.file));
 }
 
+/// What aria2 or Transmission leaves when it is stopped: a file of full length under its final
+/// name, with zeros where nothing has come yet. Once, less than half of a file was not enough.
+#[test]
+fn a_third_that_another_program_left_is_gone_on_with() {
+    let _watchdog = watchdog(Duration::from_secs(60), "a third");
+    let temp = tempfile::tempdir().unwrap();
+    let mut pair = Pair::start(temp.path());
+    let got = pair.got();
+    let mut third = fs::read(&pair.file).unwrap();
+    third[SIZE / 3..].fill(0);
+    fs::write(&got, &third).unwrap();
+    pair.getter.run("download_file file.bin").unwrap();
+    pair.getter.run("wait").unwrap();
+    assert_eq!(sha256(&got), sha256(&pair.file));
+    let (asked, size) = (
+        pair.getter.peer.torrents().unwrap()[0].downloaded,
+        SIZE as u64,
+    );
+    assert!(asked < size * 3 / 4, "{asked} of {size} were fetched");
+}
+
 fn make_folder(root: &Path) {
     for (path, size) in [
         ("a", 10),

@@ -21,10 +21,6 @@ use super::hashing::{HashOutcome, HashPool, Purpose};
 /// How often somebody who waits for hashes is asked whether to go on.
 const GIVE_UP_POLL: Duration = Duration::from_millis(100);
 
-/// What lies under the final name is taken for the beginning of a download only if at least one
-/// piece in so many is right. A piece of zeros may be right in somebody's own file, too.
-const MOSTLY: u32 = 2;
-
 /// A place that is open.
 pub struct Opened {
     pub storage: Arc<dyn Storage>,
@@ -32,8 +28,8 @@ pub struct Opened {
 }
 
 /// Opens `target` for a download. What lies there under the final name is hashed first: all
-/// right, and it is served; partly right, and it is the beginning of the download; not right at
-/// all, and it is something else, which is left alone. None if `give_up` came true meanwhile.
+/// right, and it is served; begun, and it is the beginning of the download; and anything else
+/// is left alone. None if `give_up` came true meanwhile.
 pub fn open(
     target: &Path,
     metainfo: &Arc<Metainfo>,
@@ -69,13 +65,15 @@ pub fn open(
                     start: Start::Have(have),
                 }));
             }
-            if have.count() < layout.pieces().div_ceil(MOSTLY) {
-                return Err(something_else(
-                    target,
-                    "something of the same size lies there, and most of it is not what is wanted",
-                ));
+            match is_begun(&*there, &layout, &have, give_up)? {
+                None => return Ok(None),
+                Some(true) => drop(there),
+                Some(false) => {
+                    let what = "something of the same size lies there, and most of it is not what \
+                                is wanted";
+                    return Err(something_else(target, what));
+                }
             }
-            drop(there);
             adopt(target, &layout)?;
             let storage = Arc::new(FileStorage::download(target, layout, open_files)?);
             Ok(Some(Opened {
@@ -138,6 +136,34 @@ fn hash_now(
         }
     }
     Some(have)
+}
+
+/// Whether what lies under the final name is the beginning of a download: of its pieces that hold
+/// anything but zeros, at least half are right. Other programs leave zeros where nothing has come
+/// yet; and a piece of zeros may be right in somebody's own file, too. None if `give_up` came true.
+fn is_begun(
+    storage: &dyn Storage,
+    layout: &Layout,
+    have: &Bitfield,
+    give_up: &dyn Fn() -> bool,
+) -> Result<Option<bool>, StorageError> {
+    let mut buffer = vec![0; layout.piece_length() as usize];
+    let (mut right, mut wrong) = (0, 0);
+    for piece in layout.all_pieces() {
+        if give_up() {
+            return Ok(None);
+        }
+        let bytes = &mut buffer[..layout.piece_size(piece) as usize];
+        storage.read(layout.piece_offset(piece), bytes)?;
+        if bytes.iter().all(|&byte| byte == 0) {
+            continue;
+        }
+        match have.has(piece) {
+            true => right += 1,
+            false => wrong += 1,
+        }
+    }
+    Ok(Some(right >= wrong))
 }
 
 /// Opens the place of a download again, wherever its files are now, to be hashed. There may be

@@ -6,7 +6,12 @@
 
 pub mod command;
 pub mod frame;
+pub mod key;
 pub mod names;
+pub mod news;
+pub mod password;
 pub mod reply;
 pub mod request;
+pub mod stamp;
+pub mod ticket;
 pub mod tracker_info;

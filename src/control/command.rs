@@ -8,7 +8,10 @@ use std::fmt;
 use crate::announce::request::Event;
 use crate::torrent::id::{InfoHash, PeerId};
 
-use super::names::{FileName, GroupName};
+use super::key::PeerKey;
+use super::names::{FileName, GroupName, UserName};
+use super::password::Password;
+use super::stamp::Stamp;
 
 /// Where a command is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -21,10 +24,16 @@ pub enum Place {
     TrackerPrompt,
 }
 
-/// Who may use a command.
+/// Who may use a command. In the group `public` everybody is a member, and nobody an owner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     Anyone,
+    /// Who is logged in.
+    User,
+    /// A member of the group that the argument `group` names.
+    Member,
+    /// Its owner: the member of longest standing.
+    Owner,
 }
 
 /// What an argument is: decides how it is checked and completed.
@@ -32,6 +41,8 @@ pub enum Permission {
 pub enum Kind {
     /// A file or folder on this machine.
     Path,
+    /// A file or folder on this machine, or a group: in either order.
+    PathOrGroup,
     /// A `.torrent` file on this machine.
     TorrentFile,
     /// Where on this machine a download goes: a folder, or a path.
@@ -39,6 +50,15 @@ pub enum Kind {
     /// The name of a file of the group.
     File,
     Group,
+    User,
+    /// Who has asked to join the group.
+    Applicant,
+    /// Shown nowhere, kept in no history.
+    Password,
+    PeerKey,
+    Stamp,
+    /// A word that only its maker understands.
+    Token,
     /// Bytes a second, such as `500K`, `2M`, or `off`.
     Rate,
     Number,
@@ -126,6 +146,28 @@ const fn row(
     }
 }
 
+/// The same for those who are logged in.
+const fn user(command: Command) -> Command {
+    Command {
+        permission: Permission::User,
+        ..command
+    }
+}
+
+const fn member(command: Command) -> Command {
+    Command {
+        permission: Permission::Member,
+        ..command
+    }
+}
+
+const fn owner(command: Command) -> Command {
+    Command {
+        permission: Permission::Owner,
+        ..command
+    }
+}
+
 const fn peer(name: &'static str, args: &'static [Arg], help: &'static str) -> Command {
     row(Place::PeerPrompt, name, args, help)
 }
@@ -141,10 +183,30 @@ const fn tracker(name: &'static str, args: &'static [Arg], help: &'static str) -
 /// Every command there is, in the order in which help shows them.
 #[rustfmt::skip] // a table is read by its columns
 pub const COMMANDS: &[Command] = &[
-    peer("upload_file", &[need("path", Kind::Path)], "Share a file or a folder with everybody"),
-    peer("list_files", &[], "The files that others share"),
-    peer("download_file", &[need("file", Kind::File), maybe("destination", Kind::Destination)],
-         "Fetch a file, into the download folder unless you say where"),
+    peer("create_user", &[need("user", Kind::User), maybe("password", Kind::Password)],
+         "Open an account; without a password on the line you are asked for it"),
+    peer("login", &[need("user", Kind::User), maybe("password", Kind::Password)],
+         "Log in: your groups' files are shared again, downloads go on"),
+    user(peer("logout", &[], "Log out: nothing of your groups is shared until you log in again")),
+    user(peer("passwd", &[], "Choose another password")),
+    user(peer("whoami", &[], "Who is logged in here, and since when")),
+    user(peer("create_group", &[need("group", Kind::Group)], "Make a group; you are its owner")),
+    user(peer("join_group", &[need("group", Kind::Group)], "Ask to join a group")),
+    member(peer("leave_group", &[need("group", Kind::Group)],
+                "Leave a group; the next member in join order owns it, the last one ends it")),
+    owner(peer("list_requests", &[need("group", Kind::Group)], "Who asks to join your group")),
+    owner(peer("accept_request", &[need("group", Kind::Group), need("user", Kind::Applicant)],
+               "Let somebody in who asks to join")),
+    owner(peer("reject_request", &[need("group", Kind::Group), need("user", Kind::Applicant)],
+               "Turn somebody down who asks to join")),
+    user(peer("list_groups", &[], "Every group, its owner, and what you are in it")),
+    member(peer("list_members", &[need("group", Kind::Group)], "The members of a group in join order")),
+    member(peer("list_files", &[maybe("group", Kind::Group)], "The files that a group shares; without a group, those for everybody")),
+    member(peer("upload_file", &[need("path", Kind::PathOrGroup), maybe("group", Kind::PathOrGroup)],
+                "Share a file or a folder with a group, or with everybody")),
+    peer("download_file", &[need("file", Kind::File)], "Fetch a file that is shared with everybody, into the download folder"),
+    member(peer("download_file", &[need("group", Kind::Group), need("file", Kind::File), maybe("destination", Kind::Destination)],
+                "Fetch a file of a group (or of `public`), into the download folder unless you say where")),
     peer("show_downloads", &[], "Downloads [D], complete [C], paused [P], stopped [E], and how far they are"),
     peer("progress", &[], "Live bars; any key comes back to the prompt"),
     peer("show_peers", &[maybe("file", Kind::File)], "Who you are connected to, and at what rates"),
@@ -154,6 +216,7 @@ pub const COMMANDS: &[Command] = &[
     peer("recheck", &[need("file", Kind::File)], "Hash again what is on the disk"),
     peer("remove", &[need("file", Kind::File)], "Forget a download; what is complete stays on the disk"),
     peer("stop_share", &[need("file", Kind::File)], "Share a file no longer"),
+    member(peer("stop_share", &[need("group", Kind::Group), need("file", Kind::File)], "Share a file of a group no longer")),
     peer("make_torrent", &[need("path", Kind::Path), option("--announce", "URL", Kind::Url),
                            option("--piece-length", "N", Kind::Number)],
          "Write a .torrent file for a file or a folder"),
@@ -166,25 +229,46 @@ pub const COMMANDS: &[Command] = &[
     peer("quit", &[], "Leave; downloads go on at the next start"),
 
     control("ping", &[], "Answers `OK pong`"),
-    control("list_files", &[need("group", Kind::Group)], "The files of a group, one a line: name, size, info hash, seeders, leechers"),
-    Command {
+    control("create_user", &[need("user", Kind::User), need("password", Kind::Password)], "Opens an account"),
+    control("login", &[need("user", Kind::User), need("password", Kind::Password), maybe("peer_key", Kind::PeerKey)],
+            "Logs this connection in. Answers the user's name, a token, the tracker's key and its time; tickets are for the peer with that key only"),
+    control("resume", &[need("token", Kind::Token)], "Logs this connection in as `login` did that one; answers the same, with a fresh token"),
+    user(control("logout", &[], "Logs this connection out")),
+    user(control("passwd", &[need("old", Kind::Password), need("new", Kind::Password)],
+                 "Changes the password; every token that was given before ends. Answers as `login` does")),
+    user(control("whoami", &[], "Answers the user's name")),
+    user(control("create_group", &[need("group", Kind::Group)], "Makes a group, which the sender owns")),
+    user(control("join_group", &[need("group", Kind::Group)], "Asks to join")),
+    member(control("leave_group", &[need("group", Kind::Group)], "Leaves; the last to leave ends the group")),
+    owner(control("list_requests", &[need("group", Kind::Group)], "Who asks to join, one a line")),
+    owner(control("accept_request", &[need("group", Kind::Group), need("user", Kind::Applicant)], "Lets somebody in")),
+    owner(control("reject_request", &[need("group", Kind::Group), need("user", Kind::Applicant)], "Turns somebody down")),
+    user(control("list_groups", &[], "Every group, one a line: name, owner, members, and the sender's standing: none, requested, member, owner")),
+    member(control("list_members", &[need("group", Kind::Group)], "The members in join order, one a line; the first is the owner")),
+    member(control("ticket", &[need("group", Kind::Group)],
+                   "Answers the tracker's time in seconds since 1970, and as body a signed ticket for the peer that logged in")),
+    user(control("subscribe", &[maybe("since", Kind::Stamp)],
+                 "Turns the connection into a stream of news: `NEWS` lines, those after `since` first, and a `PING` now and then")),
+    member(control("list_files", &[need("group", Kind::Group)], "The files of a group, one a line: name, size, info hash, seeders, leechers")),
+    member(Command {
         body: Body::Needed("the info dictionary, or the whole .torrent file"),
         ..control("upload_file", &[need("group", Kind::Group), need("name", Kind::File),
                                    need("size", Kind::Number), need("info_hash", Kind::InfoHash),
                                    need("peer_id", Kind::PeerId), need("port", Kind::Port)],
                   "Shares a torrent under a name; the sender becomes a holder")
-    },
-    control("download_file", &[need("group", Kind::Group), need("name", Kind::File)],
-            "Answers info hash, size, and the info dictionary as body"),
-    control("stop_share", &[need("group", Kind::Group), need("name", Kind::File),
+    }),
+    member(control("download_file", &[need("group", Kind::Group), need("name", Kind::File)],
+                   "Answers info hash, size, and the info dictionary as body")),
+    member(control("stop_share", &[need("group", Kind::Group), need("name", Kind::File),
                             need("info_hash", Kind::InfoHash), need("peer_id", Kind::PeerId),
                             need("port", Kind::Port)],
-            "The sender holds it no longer; with its last complete holder the share goes"),
+            "The sender holds it no longer; with its last complete holder the share goes")),
     control("announce", &[need("info_hash", Kind::InfoHash), need("peer_id", Kind::PeerId),
                           need("port", Kind::Port), need("uploaded", Kind::Number),
                           need("downloaded", Kind::Number), need("left", Kind::Number),
-                          need("event", Kind::OneOf(Event::NAMES)), maybe("numwant", Kind::Number)],
-            "Answers seconds to the next announce, seeders, leechers, and as body one ip:port a line"),
+                          need("event", Kind::OneOf(Event::NAMES)), maybe("numwant", Kind::Number),
+                          maybe("group", Kind::Group)],
+            "Answers seconds to the next announce, seeders, leechers, and as body one ip:port a line. With a group: for members"),
     control("stats", &[], "What the tracker counts, one `name value` a line"),
     control("help", &[], "This list"),
     control("quit", &[], "Ends the connection"),
@@ -255,17 +339,23 @@ pub fn commands(place: Place) -> impl Iterator<Item = &'static Command> {
         .filter(move |command| command.place == place)
 }
 
-/// The command called `name` in `place`.
-pub fn find(place: Place, name: &str) -> Result<&'static Command, CommandError> {
-    commands(place)
-        .find(|command| command.name == name)
-        .ok_or_else(|| CommandError::Unknown {
+/// The commands called `name` in `place`, at least one: a name may stand for several, with
+/// different numbers of arguments.
+pub fn find(place: Place, name: &str) -> Result<Vec<&'static Command>, CommandError> {
+    let named: Vec<_> = commands(place)
+        .filter(|command| command.name == name)
+        .collect();
+    if named.is_empty() {
+        return Err(CommandError::Unknown {
             word: shorten(name),
             near: nearest(place, name),
-        })
+        });
+    }
+    Ok(named)
 }
 
-/// The command that `words` are, and its arguments.
+/// The command that `words` are, and its arguments. Of several with one name, the first that
+/// fits; if none does, the last says why.
 pub fn parse(
     place: Place,
     words: &[String],
@@ -274,8 +364,19 @@ pub fn parse(
         [] => ("", words),
         [name, rest @ ..] => (name.as_str(), rest),
     };
-    let command = find(place, name)?;
-    Ok((command, command.arguments(rest)?))
+    let mut result = Err(CommandError::Unknown {
+        word: shorten(name),
+        near: None,
+    });
+    for command in find(place, name)? {
+        result = command
+            .arguments(rest)
+            .map(|arguments| (command, arguments));
+        if result.is_ok() {
+            break;
+        }
+    }
+    result
 }
 
 impl Command {
@@ -363,6 +464,10 @@ impl Kind {
                 _ => Err("is not a port (1 to 65535)".into()),
             },
             Kind::Group => parses::<GroupName>(word),
+            Kind::User | Kind::Applicant => parses::<UserName>(word),
+            Kind::Password => parses::<Password>(word),
+            Kind::PeerKey => parses::<PeerKey>(word),
+            Kind::Stamp => parses::<Stamp>(word),
             Kind::InfoHash => {
                 parses::<InfoHash>(word).map_err(|error| format!("is not right: {error}"))
             }
@@ -372,10 +477,19 @@ impl Kind {
             Kind::OneOf(words) if words.contains(&word) => Ok(()),
             Kind::OneOf(words) => Err(format!("is one of {}", words.join(", "))),
             Kind::File => parses::<FileName>(word),
-            Kind::Path | Kind::TorrentFile | Kind::Destination | Kind::Url if word.is_empty() => {
+            Kind::Path
+            | Kind::PathOrGroup
+            | Kind::TorrentFile
+            | Kind::Destination
+            | Kind::Url
+            | Kind::Token
+                if word.is_empty() =>
+            {
                 Err("is empty".into())
             }
             Kind::Path
+            | Kind::PathOrGroup
+            | Kind::Token
             | Kind::TorrentFile
             | Kind::Destination
             | Kind::Url
@@ -455,6 +569,9 @@ impl fmt::Display for Permission {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Permission::Anyone => "anyone",
+            Permission::User => "users",
+            Permission::Member => "members",
+            Permission::Owner => "the owner",
         })
     }
 }
@@ -505,8 +622,8 @@ mod tests {
         peer("wait", "wait");
         peer("download_file \"a b\"", "download_file file=a b");
         peer(
-            "download_file a /tmp",
-            "download_file file=a destination=/tmp",
+            "download_file public a /tmp",
+            "download_file group=public file=a destination=/tmp",
         );
         peer(
             "make_torrent --announce http://a x --announce http://b",
@@ -514,11 +631,11 @@ mod tests {
         );
         peer(
             "download_file",
-            "`file` is missing: download_file <file> [destination]",
+            "`group` is missing: download_file <group> <file> [destination]",
         );
         peer(
-            "upload_file my file",
-            "`file` is one word too many (put quotes around a name with spaces): upload_file <path>",
+            "upload_file my file name",
+            "`name` is one word too many (put quotes around a name with spaces): upload_file <path> [group]",
         );
         peer(
             "make_torrent x --speed 3",
@@ -556,7 +673,19 @@ mod tests {
             let twin = COMMANDS[..i]
                 .iter()
                 .find(|c| (c.place, c.name) == (command.place, command.name));
-            assert_eq!(twin, None, "a command twice in one place");
+            let needed = |command: &Command| {
+                command
+                    .args
+                    .iter()
+                    .filter(|arg| arg.presence == Presence::Needed)
+                    .count()
+            };
+            let differs = |twin: &Command| needed(twin) < needed(command);
+            assert!(
+                twin.is_none_or(differs),
+                "{} twice in one place",
+                command.name
+            );
             assert!(!command.help.is_empty() && !command.help.ends_with('.'));
             let positional = command.args.iter().filter(|arg| arg.flag().is_none());
             let optional = positional.map(|arg| arg.presence == Presence::Optional);

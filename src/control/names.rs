@@ -1,17 +1,85 @@
-//! Names that people give: of a group, and of a file in it.
+//! Names that people give: of a group, of a user, of a file in a group.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
 
-/// The longest group name, in characters.
-pub const MAX_GROUP_NAME: usize = 32;
+/// The longest name of a group or a user, in characters.
+pub const MAX_NAME: usize = 32;
 /// The longest file name, in bytes. No file system takes more.
 pub const MAX_FILE_NAME: usize = 255;
 
-/// 1 to 32 ASCII letters, digits, `-`, `_`, `.`; compares without case, shows with it.
-#[derive(Debug, Clone)]
-pub struct GroupName(String);
+/// A name of 1 to 32 ASCII letters, digits, `-`, `_`, `.` that compares without case and shows
+/// with it.
+macro_rules! caseless_name {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+
+            /// What is compared.
+            pub fn folded(&self) -> String {
+                self.0.to_ascii_lowercase()
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<$name, NameError> {
+                check_name(text).map(|()| $name(text.into()))
+            }
+        }
+
+        impl PartialEq for $name {
+            fn eq(&self, other: &$name) -> bool {
+                self.0.eq_ignore_ascii_case(&other.0)
+            }
+        }
+
+        impl Eq for $name {}
+
+        impl Hash for $name {
+            fn hash<H: Hasher>(&self, state: &mut H) {
+                self.folded().hash(state);
+            }
+        }
+
+        impl PartialOrd for $name {
+            fn partial_cmp(&self, other: &$name) -> Option<Ordering> {
+                Some(self.cmp(other))
+            }
+        }
+
+        impl Ord for $name {
+            fn cmp(&self, other: &$name) -> Ordering {
+                self.folded().cmp(&other.folded())
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+caseless_name! {
+    /// Of a group.
+    GroupName
+}
+
+caseless_name! {
+    /// Of an account.
+    UserName
+}
 
 /// One file (or folder) of a group: 1 to 255 bytes, no `/`, no control characters, not `.`
 /// or `..`. What it becomes on somebody's disk is decided there.
@@ -26,7 +94,7 @@ pub enum NameError {
     #[error("is longer than {0}")]
     TooLong(&'static str),
     #[error("may have letters, digits, `-`, `_` and `.` only")]
-    GroupCharacter,
+    Character,
     #[error("is a file name: it has no `/`, no control characters, and is not `.` or `..`")]
     FileCharacter,
 }
@@ -37,8 +105,8 @@ impl GroupName {
         GroupName("public".into())
     }
 
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn is_public(&self) -> bool {
+        *self == GroupName::public()
     }
 }
 
@@ -48,17 +116,13 @@ impl FileName {
     }
 }
 
-impl FromStr for GroupName {
-    type Err = NameError;
-
-    fn from_str(text: &str) -> Result<GroupName, NameError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        match text {
-            "" => Err(NameError::Empty),
-            _ if !text.chars().all(allowed) => Err(NameError::GroupCharacter),
-            _ if text.len() > MAX_GROUP_NAME => Err(NameError::TooLong("32 characters")),
-            _ => Ok(GroupName(text.into())),
-        }
+fn check_name(text: &str) -> Result<(), NameError> {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    match text {
+        "" => Err(NameError::Empty),
+        _ if !text.chars().all(allowed) => Err(NameError::Character),
+        _ if text.len() > MAX_NAME => Err(NameError::TooLong("32 characters")),
+        _ => Ok(()),
     }
 }
 
@@ -75,29 +139,6 @@ impl FromStr for FileName {
             _ if text.len() > MAX_FILE_NAME => Err(NameError::TooLong("255 bytes")),
             _ => Ok(FileName(text.into())),
         }
-    }
-}
-
-impl PartialEq for GroupName {
-    fn eq(&self, other: &GroupName) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
-    }
-}
-
-impl Eq for GroupName {}
-
-impl Hash for GroupName {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        for byte in self.0.bytes() {
-            state.write_u8(byte.to_ascii_lowercase());
-        }
-        state.write_u8(0xff);
-    }
-}
-
-impl fmt::Display for GroupName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
     }
 }
 
@@ -121,6 +162,14 @@ mod tests {
         for wrong in ["", "a b", "ä", "a/b", &"x".repeat(33)] {
             assert!(wrong.parse::<GroupName>().is_err(), "{wrong}");
         }
+    }
+
+    #[test]
+    fn user_names_are_as_caseless() {
+        let name = |text: &str| text.parse::<UserName>().unwrap();
+        assert_eq!(name("Bob"), name("bOB"));
+        assert!(name("Bob") < name("carol"));
+        assert!("x y".parse::<UserName>().is_err());
     }
 
     #[test]

@@ -12,7 +12,9 @@ use crate::torrent::id::InfoHash;
 use crate::torrent::metainfo::Metainfo;
 
 use super::frame::{Frame, Line, LineError};
-use super::names::FileName;
+use super::key::TrackerKey;
+use super::names::{FileName, GroupName, UserName};
+use super::ticket::SignedTicket;
 
 /// The longest sentence of an error that is sent, in characters: a paragraph.
 const MAX_SENTENCE: usize = 1000;
@@ -61,6 +63,11 @@ impl Reply {
             words: words.into_iter().map(Into::into).collect(),
             body: Vec::new(),
         }
+    }
+
+    /// `OK` and a sentence, word by word.
+    pub fn said(sentence: impl fmt::Display) -> Reply {
+        Reply::ok(clean(&sentence.to_string()).split(' '))
     }
 
     pub fn err(code: Code, sentence: impl fmt::Display) -> Reply {
@@ -182,35 +189,21 @@ pub struct FileEntry {
 
 impl FileEntry {
     pub fn list_to_reply(entries: &[FileEntry]) -> Reply {
-        let mut body = String::new();
-        for entry in entries {
-            let line = Line {
-                words: vec![
-                    entry.name.to_string(),
-                    entry.size.to_string(),
-                    entry.info_hash.to_string(),
-                    entry.seeders.to_string(),
-                    entry.leechers.to_string(),
-                ],
-                body_len: 0,
-            };
-            // A file name has no control characters and is short: this cannot fail.
-            body += &line.encode().unwrap_or_default();
-            body.push('\n');
-        }
-        Reply::Ok {
-            words: vec![entries.len().to_string()],
-            body: body.into_bytes(),
-        }
+        let words = |entry: &FileEntry| {
+            vec![
+                entry.name.to_string(),
+                entry.size.to_string(),
+                entry.info_hash.to_string(),
+                entry.seeders.to_string(),
+                entry.leechers.to_string(),
+            ]
+        };
+        list_to_reply(entries.iter().map(words))
     }
 
     pub fn list_from_reply(reply: Reply) -> Result<Vec<FileEntry>, ReplyError> {
-        let wrong = ReplyError::Unexpected("a list of files was expected");
-        let (_count, body) = reply.into_ok()?;
-        let body = text(&body)?;
-        let entry = |line: &str| {
-            let words = Line::parse(line).ok()?.words;
-            let [name, size, info_hash, seeders, leechers] = words.as_slice() else {
+        list_from_reply(reply, |words| {
+            let [name, size, info_hash, seeders, leechers] = words else {
                 return None;
             };
             Some(FileEntry {
@@ -220,10 +213,192 @@ impl FileEntry {
                 seeders: seeders.parse().ok()?,
                 leechers: leechers.parse().ok()?,
             })
-        };
-        let entries: Option<Vec<FileEntry>> = body.lines().map(entry).collect();
-        entries.ok_or(wrong)
+        })
     }
+}
+
+/// The answer to `login`, `resume` and `passwd`: `OK <user> <token> <tracker_key> <now>`
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedIn {
+    /// As the user writes it.
+    pub user: UserName,
+    /// For `resume`. Only the tracker understands it.
+    pub token: String,
+    /// By which tickets of this tracker are known.
+    pub tracker_key: TrackerKey,
+    /// The tracker's time, in seconds since 1970.
+    pub now: u64,
+}
+
+impl LoggedIn {
+    pub fn to_reply(&self) -> Reply {
+        Reply::ok([
+            self.user.to_string(),
+            self.token.clone(),
+            self.tracker_key.to_string(),
+            self.now.to_string(),
+        ])
+    }
+
+    pub fn from_reply(reply: Reply) -> Result<LoggedIn, ReplyError> {
+        let wrong = ReplyError::Unexpected("user, token, key and time were expected");
+        let (words, _) = reply.into_ok()?;
+        let [user, token, tracker_key, now] = words.as_slice() else {
+            return Err(wrong);
+        };
+        let read = || {
+            Some(LoggedIn {
+                user: user.parse().ok()?,
+                token: token.clone(),
+                tracker_key: tracker_key.parse().ok()?,
+                now: now.parse().ok()?,
+            })
+        };
+        read().ok_or(wrong)
+    }
+}
+
+/// The answer to `ticket`: `OK <now> +N`, then the signed ticket
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IssuedTicket {
+    /// The tracker's time, in seconds since 1970.
+    pub now: u64,
+    pub ticket: SignedTicket,
+}
+
+impl IssuedTicket {
+    pub fn to_reply(&self) -> Reply {
+        Reply::Ok {
+            words: vec![self.now.to_string()],
+            body: self.ticket.as_bytes().to_vec(),
+        }
+    }
+
+    pub fn from_reply(reply: Reply) -> Result<IssuedTicket, ReplyError> {
+        let wrong = ReplyError::Unexpected("a ticket was expected");
+        let (words, body) = reply.into_ok()?;
+        let read = || {
+            let [now] = words.as_slice() else { return None };
+            Some(IssuedTicket {
+                now: now.parse().ok()?,
+                ticket: SignedTicket::parse(&body).ok()?,
+            })
+        };
+        read().ok_or(wrong)
+    }
+}
+
+/// What somebody is in a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    None,
+    /// Has asked to join.
+    Requested,
+    Member,
+    Owner,
+}
+
+impl Standing {
+    pub const ALL: [Standing; 4] = [
+        Standing::None,
+        Standing::Requested,
+        Standing::Member,
+        Standing::Owner,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Standing::None => "none",
+            Standing::Requested => "requested",
+            Standing::Member => "member",
+            Standing::Owner => "owner",
+        }
+    }
+}
+
+impl FromStr for Standing {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Standing, ()> {
+        let named = |standing: &Standing| standing.as_str() == text;
+        Standing::ALL.into_iter().find(named).ok_or(())
+    }
+}
+
+/// A line of the answer to `list_groups`: `OK <count> +N`, then
+/// `<name> <owner> <members> <standing>` a line
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupEntry {
+    pub name: GroupName,
+    pub owner: UserName,
+    pub members: u32,
+    /// The asker's.
+    pub standing: Standing,
+}
+
+impl GroupEntry {
+    pub fn list_to_reply(entries: &[GroupEntry]) -> Reply {
+        let words = |entry: &GroupEntry| {
+            vec![
+                entry.name.to_string(),
+                entry.owner.to_string(),
+                entry.members.to_string(),
+                entry.standing.as_str().to_string(),
+            ]
+        };
+        list_to_reply(entries.iter().map(words))
+    }
+
+    pub fn list_from_reply(reply: Reply) -> Result<Vec<GroupEntry>, ReplyError> {
+        list_from_reply(reply, |words| {
+            let [name, owner, members, standing] = words else {
+                return None;
+            };
+            Some(GroupEntry {
+                name: name.parse().ok()?,
+                owner: owner.parse().ok()?,
+                members: members.parse().ok()?,
+                standing: standing.parse().ok()?,
+            })
+        })
+    }
+}
+
+/// The answer to `list_members` and `list_requests`: `OK <count> +N`, then a user a line.
+pub fn users_to_reply(users: &[UserName]) -> Reply {
+    list_to_reply(users.iter().map(|user| vec![user.to_string()]))
+}
+
+pub fn users_from_reply(reply: Reply) -> Result<Vec<UserName>, ReplyError> {
+    list_from_reply(reply, |words| match words {
+        [user] => user.parse().ok(),
+        _ => None,
+    })
+}
+
+/// `OK <count> +N`, then a line of words for each entry.
+fn list_to_reply(entries: impl ExactSizeIterator<Item = Vec<String>>) -> Reply {
+    let count = entries.len();
+    let line = |words| {
+        let line = Line { words, body_len: 0 };
+        // Names have no control characters and are short: this cannot fail.
+        line.encode().unwrap_or_default() + "\n"
+    };
+    let body: String = entries.map(line).collect();
+    Reply::Ok {
+        words: vec![count.to_string()],
+        body: body.into_bytes(),
+    }
+}
+
+fn list_from_reply<T>(
+    reply: Reply,
+    entry: impl Fn(&[String]) -> Option<T>,
+) -> Result<Vec<T>, ReplyError> {
+    let (_count, body) = reply.into_ok()?;
+    let read = |line: &str| entry(&Line::parse(line).ok()?.words);
+    let entries: Option<Vec<T>> = text(&body)?.lines().map(read).collect();
+    entries.ok_or(ReplyError::Unexpected("a list was expected"))
 }
 
 /// The answer to `upload_file`: `OK shared`, `OK joined` or `OK replaced`

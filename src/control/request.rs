@@ -12,13 +12,55 @@ use crate::torrent::metainfo::{Metainfo, MetainfoError};
 
 use super::command::{self, Arguments, Body, Command, CommandError, Place};
 use super::frame::{Frame, LineError};
-use super::names::{FileName, GroupName};
+use super::key::PeerKey;
+use super::names::{FileName, GroupName, UserName};
+use super::password::Password;
+use super::stamp::Stamp;
+
+/// How many peers a member asks for who does not say how many.
+const NUMWANT: u32 = 50;
 
 /// One control line. The layouts are those of the [table](command::COMMANDS).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     /// `ping`
     Ping,
+    /// `create_user <user> <password>`
+    CreateUser { user: UserName, password: Password },
+    /// `login <user> <password> [peer_key]`
+    Login {
+        user: UserName,
+        password: Password,
+        peer_key: Option<PeerKey>,
+    },
+    /// `resume <token>`
+    Resume { token: String },
+    /// `logout`
+    Logout,
+    /// `passwd <old> <new>`
+    Passwd { old: Password, new: Password },
+    /// `whoami`
+    Whoami,
+    /// `create_group <group>`
+    CreateGroup { group: GroupName },
+    /// `join_group <group>`
+    JoinGroup { group: GroupName },
+    /// `leave_group <group>`
+    LeaveGroup { group: GroupName },
+    /// `list_requests <group>`
+    ListRequests { group: GroupName },
+    /// `accept_request <group> <user>`
+    AcceptRequest { group: GroupName, user: UserName },
+    /// `reject_request <group> <user>`
+    RejectRequest { group: GroupName, user: UserName },
+    /// `list_groups`
+    ListGroups,
+    /// `list_members <group>`
+    ListMembers { group: GroupName },
+    /// `ticket <group>`
+    Ticket { group: GroupName },
+    /// `subscribe [since]`
+    Subscribe { since: Option<Stamp> },
     /// `list_files <group>`
     ListFiles { group: GroupName },
     /// `upload_file <group> <name> <size> <info_hash> <peer_id> <port> +N`, then N bytes: the
@@ -33,8 +75,12 @@ pub enum Request {
         info_hash: InfoHash,
         holder: Holder,
     },
-    /// `announce <info_hash> <peer_id> <port> <uploaded> <downloaded> <left> <event> [numwant]`
-    Announce(AnnounceRequest),
+    /// `announce <info_hash> <peer_id> <port> <uploaded> <downloaded> <left> <event> [numwant]
+    /// [group]`; without a group the torrent is for everybody
+    Announce {
+        announce: AnnounceRequest,
+        group: Option<GroupName>,
+    },
     /// `stats`
     Stats,
     /// `help`
@@ -82,6 +128,37 @@ pub enum RequestError {
 }
 
 impl Request {
+    /// The group that it is about.
+    pub fn group(&self) -> Option<&GroupName> {
+        match self {
+            Request::CreateGroup { group }
+            | Request::JoinGroup { group }
+            | Request::LeaveGroup { group }
+            | Request::ListRequests { group }
+            | Request::AcceptRequest { group, .. }
+            | Request::RejectRequest { group, .. }
+            | Request::ListMembers { group }
+            | Request::Ticket { group }
+            | Request::ListFiles { group }
+            | Request::DownloadFile { group, .. }
+            | Request::StopShare { group, .. } => Some(group),
+            Request::UploadFile(upload) => Some(&upload.group),
+            Request::Announce { group, .. } => group.as_ref(),
+            Request::Ping
+            | Request::CreateUser { .. }
+            | Request::Login { .. }
+            | Request::Resume { .. }
+            | Request::Logout
+            | Request::Passwd { .. }
+            | Request::Whoami
+            | Request::ListGroups
+            | Request::Subscribe { .. }
+            | Request::Stats
+            | Request::Help
+            | Request::Quit => None,
+        }
+    }
+
     pub fn parse(frame: &Frame) -> Result<Request, RequestError> {
         // Where seed 0's `announce <file>:<port>` will be told apart: `announce` with one word
         // is never one of ours.
@@ -101,6 +178,54 @@ impl Request {
         let args = Typed { command, arguments };
         Ok(match command.name {
             "ping" => Request::Ping,
+            "create_user" => Request::CreateUser {
+                user: args.value("user")?,
+                password: args.value("password")?,
+            },
+            "login" => Request::Login {
+                user: args.value("user")?,
+                password: args.value("password")?,
+                peer_key: args.optional("peer_key")?,
+            },
+            "resume" => Request::Resume {
+                token: args.value("token")?,
+            },
+            "logout" => Request::Logout,
+            "passwd" => Request::Passwd {
+                old: args.value("old")?,
+                new: args.value("new")?,
+            },
+            "whoami" => Request::Whoami,
+            "create_group" => Request::CreateGroup {
+                group: args.value("group")?,
+            },
+            "join_group" => Request::JoinGroup {
+                group: args.value("group")?,
+            },
+            "leave_group" => Request::LeaveGroup {
+                group: args.value("group")?,
+            },
+            "list_requests" => Request::ListRequests {
+                group: args.value("group")?,
+            },
+            "accept_request" => Request::AcceptRequest {
+                group: args.value("group")?,
+                user: args.value("user")?,
+            },
+            "reject_request" => Request::RejectRequest {
+                group: args.value("group")?,
+                user: args.value("user")?,
+            },
+            "list_groups" => Request::ListGroups,
+            "list_members" => Request::ListMembers {
+                group: args.value("group")?,
+            },
+            "ticket" => Request::Ticket {
+                group: args.value("group")?,
+            },
+            "subscribe" => Request::Subscribe {
+                since: args.optional("since")?,
+            },
             "list_files" => Request::ListFiles {
                 group: args.value("group")?,
             },
@@ -115,16 +240,19 @@ impl Request {
                 info_hash: args.value("info_hash")?,
                 holder: args.holder()?,
             },
-            "announce" => Request::Announce(AnnounceRequest {
-                info_hash: args.value("info_hash")?,
-                peer_id: args.value("peer_id")?,
-                port: args.value("port")?,
-                uploaded: args.value("uploaded")?,
-                downloaded: args.value("downloaded")?,
-                left: args.value("left")?,
-                event: args.value("event")?,
-                numwant: args.optional("numwant")?,
-            }),
+            "announce" => Request::Announce {
+                announce: AnnounceRequest {
+                    info_hash: args.value("info_hash")?,
+                    peer_id: args.value("peer_id")?,
+                    port: args.value("port")?,
+                    uploaded: args.value("uploaded")?,
+                    downloaded: args.value("downloaded")?,
+                    left: args.value("left")?,
+                    event: args.value("event")?,
+                    numwant: args.optional("numwant")?,
+                },
+                group: args.optional("group")?,
+            },
             "stats" => Request::Stats,
             "help" => Request::Help,
             "quit" => Request::Quit,
@@ -137,7 +265,37 @@ impl Request {
     pub fn to_frame(&self) -> Frame {
         match self {
             Request::Ping => Frame::new(["ping"]),
-            Request::ListFiles { group } => Frame::new(["list_files", group.as_str()]),
+            Request::CreateUser { user, password } => {
+                words(&[&"create_user", user, &password.reveal()])
+            }
+            Request::Login {
+                user,
+                password,
+                peer_key,
+            } => {
+                let mut frame = words(&[&"login", user, &password.reveal()]);
+                frame.words.extend(peer_key.map(|key| key.to_string()));
+                frame
+            }
+            Request::Resume { token } => words(&[&"resume", token]),
+            Request::Logout => Frame::new(["logout"]),
+            Request::Passwd { old, new } => words(&[&"passwd", &old.reveal(), &new.reveal()]),
+            Request::Whoami => Frame::new(["whoami"]),
+            Request::CreateGroup { group } => words(&[&"create_group", group]),
+            Request::JoinGroup { group } => words(&[&"join_group", group]),
+            Request::LeaveGroup { group } => words(&[&"leave_group", group]),
+            Request::ListRequests { group } => words(&[&"list_requests", group]),
+            Request::AcceptRequest { group, user } => words(&[&"accept_request", group, user]),
+            Request::RejectRequest { group, user } => words(&[&"reject_request", group, user]),
+            Request::ListGroups => Frame::new(["list_groups"]),
+            Request::ListMembers { group } => words(&[&"list_members", group]),
+            Request::Ticket { group } => words(&[&"ticket", group]),
+            Request::Subscribe { since } => {
+                let mut frame = Frame::new(["subscribe"]);
+                frame.words.extend(since.map(|since| since.to_string()));
+                frame
+            }
+            Request::ListFiles { group } => words(&[&"list_files", group]),
             Request::UploadFile(upload) => {
                 let Upload {
                     group,
@@ -170,7 +328,7 @@ impl Request {
                 &holder.peer_id,
                 &holder.port,
             ]),
-            Request::Announce(announce) => {
+            Request::Announce { announce, group } => {
                 let mut frame = words(&[
                     &"announce",
                     &announce.info_hash,
@@ -181,9 +339,12 @@ impl Request {
                     &announce.left,
                     &announce.event,
                 ]);
+                // The group comes after the number, which must be there then.
+                let numwant = announce.numwant.or(group.as_ref().map(|_| NUMWANT));
                 frame
                     .words
-                    .extend(announce.numwant.map(|numwant| numwant.to_string()));
+                    .extend(numwant.map(|numwant| numwant.to_string()));
+                frame.words.extend(group.as_ref().map(GroupName::to_string));
                 frame
             }
             Request::Stats => Frame::new(["stats"]),
@@ -308,8 +469,75 @@ mod tests {
         };
         let name: FileName = "big \"file\".iso".parse().unwrap();
         let metainfo = metainfo("big file.iso", 20_000);
+        let group: GroupName = "CS101".parse().unwrap();
+        let user: UserName = "Bob".parse().unwrap();
+        let password: Password = "with \"quotes\" and spaces".parse().unwrap();
         vec![
             Request::Ping,
+            Request::CreateUser {
+                user: user.clone(),
+                password: password.clone(),
+            },
+            Request::Login {
+                user: user.clone(),
+                password: password.clone(),
+                peer_key: Some(PeerKey([9; 32])),
+            },
+            Request::Resume {
+                token: "a token".into(),
+            },
+            Request::Logout,
+            Request::Passwd {
+                old: password.clone(),
+                new: "+5".parse().unwrap(),
+            },
+            Request::Whoami,
+            Request::CreateGroup {
+                group: group.clone(),
+            },
+            Request::JoinGroup {
+                group: group.clone(),
+            },
+            Request::LeaveGroup {
+                group: group.clone(),
+            },
+            Request::ListRequests {
+                group: group.clone(),
+            },
+            Request::AcceptRequest {
+                group: group.clone(),
+                user: user.clone(),
+            },
+            Request::RejectRequest {
+                group: group.clone(),
+                user,
+            },
+            Request::ListGroups,
+            Request::ListMembers {
+                group: group.clone(),
+            },
+            Request::Ticket {
+                group: group.clone(),
+            },
+            Request::Subscribe {
+                since: Some(Stamp {
+                    time: 7,
+                    tracker: 1,
+                }),
+            },
+            Request::Announce {
+                announce: AnnounceRequest {
+                    info_hash: metainfo.info_hash,
+                    peer_id: holder.peer_id,
+                    port: 1,
+                    uploaded: 0,
+                    downloaded: 0,
+                    left: 0,
+                    event: Event::None,
+                    numwant: Some(9),
+                },
+                group: Some(group),
+            },
             Request::ListFiles {
                 group: GroupName::public(),
             },
@@ -323,16 +551,19 @@ mod tests {
                 info_hash: metainfo.info_hash,
                 holder,
             },
-            Request::Announce(AnnounceRequest {
-                info_hash: metainfo.info_hash,
-                peer_id: holder.peer_id,
-                port: 1,
-                uploaded: u64::MAX,
-                downloaded: 0,
-                left: 5,
-                event: Event::Started,
-                numwant: None,
-            }),
+            Request::Announce {
+                announce: AnnounceRequest {
+                    info_hash: metainfo.info_hash,
+                    peer_id: holder.peer_id,
+                    port: 1,
+                    uploaded: u64::MAX,
+                    downloaded: 0,
+                    left: 5,
+                    event: Event::Started,
+                    numwant: None,
+                },
+                group: None,
+            },
             Request::UploadFile(Box::new(Upload {
                 group: "CS101".parse().unwrap(),
                 name,
@@ -458,7 +689,7 @@ mod tests {
         fn announces_survive_the_wire(
             hash: [u8; 20], id: [u8; 20], port in 1u16.., numbers: [u64; 3], numwant: Option<u32>,
         ) {
-            let request = Request::Announce(AnnounceRequest {
+            let request = Request::Announce { announce: AnnounceRequest {
                 info_hash: InfoHash(hash),
                 peer_id: PeerId(id),
                 port,
@@ -467,7 +698,7 @@ mod tests {
                 left: numbers[2],
                 event: Event::Completed,
                 numwant,
-            });
+            }, group: None };
             prop_assert_eq!(read(&request.encode().unwrap()), request);
         }
 

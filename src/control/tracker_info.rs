@@ -7,10 +7,12 @@
 //! [2001:db8::1]:6000
 //! ```
 //!
-//! The original's form, address and port on lines of their own, is read too. Host names are
-//! kept as they are: looking them up is the program's.
+//! A tracker's key may follow. The original's form, address and port on lines of their own, is read
+//! too. Host names are kept as they are: looking them up is the program's.
 
 use std::net::Ipv4Addr;
+
+use super::key::TrackerKey;
 
 /// The most trackers in one file.
 pub const MAX_TRACKERS: usize = 100;
@@ -22,8 +24,8 @@ pub struct TrackerAddress {
     pub host: String,
     /// 0 lets the tracker's system choose: for tests.
     pub port: u16,
-    /// The word after the address: the tracker's key, not looked at yet.
-    pub key: Option<String>,
+    /// The word after the address: the key of the tracker. With it, TLS is spoken.
+    pub key: Option<TrackerKey>,
 }
 
 /// Why a text is not a list of trackers, and where in it.
@@ -51,6 +53,8 @@ pub enum Problem {
     NoPort(String),
     #[error("`{0}` is one word too many; a line has an address and perhaps a key")]
     TooMany(String),
+    #[error("`{0}` is not a key: 64 hexadecimal digits, which `tracker --key` prints")]
+    Key(String),
     #[error("`{0}` is there already")]
     Twice(String),
     #[error("more than {MAX_TRACKERS} trackers")]
@@ -120,7 +124,7 @@ pub fn parse(text: &str) -> Result<Vec<TrackerAddress>, TrackerInfoError> {
         let tracker = TrackerAddress {
             host,
             port,
-            key: rest.first().map(|key| key.text.to_string()),
+            key: rest.first().map(parse_key).transpose()?.flatten(),
         };
         let same = |other: &TrackerAddress| (&other.host, other.port) == (&tracker.host, port);
         if port != 0 && trackers.iter().any(same) {
@@ -202,6 +206,15 @@ fn split_port(word: Word<'_>) -> Result<(&str, Option<u16>), TrackerInfoError> {
     }
 }
 
+/// The word after an address. Some files of the original's kin have a second port there.
+fn parse_key(word: &Word<'_>) -> Result<Option<TrackerKey>, TrackerInfoError> {
+    if parse_port(*word).is_ok() {
+        return Ok(None);
+    }
+    let key = word.text.parse().map_err(|_| word.error(Problem::Key))?;
+    Ok(Some(key))
+}
+
 fn parse_port(word: Word<'_>) -> Result<u16, TrackerInfoError> {
     let digits = word.text.bytes().all(|byte| byte.is_ascii_digit());
     match word.text.parse() {
@@ -263,7 +276,12 @@ mod tests {
             "[::1]:6000\n::2 6000\n[::3] 6000\n::4\n6000",
             "[::1]:6000, [::2]:6000, [::3]:6000, [::4]:6000",
         );
-        check("a:1 k1\nb 2 k2", "a:1 key k1, b:2 key k2");
+        let (k1, k2) = ("1".repeat(64), "2".repeat(64));
+        check(
+            &format!("a:1 {k1}\nb 2 {k2}"),
+            &format!("a:1 key {k1}, b:2 key {k2}"),
+        );
+        check("a 1 2\nb 2 3", "a:1, b:2");
         check("127.0.0.1:0\n127.0.0.1:0", "127.0.0.1:0, 127.0.0.1:0");
     }
 
@@ -312,7 +330,11 @@ mod tests {
             "line 1, column 1: `ä:1` is neither an IP address nor a host name",
         );
         check(
-            "a:1 k what",
+            "a:1 k",
+            "line 1, column 5: `k` is not a key: 64 hexadecimal digits, which `tracker --key` prints",
+        );
+        check(
+            "a:1 2 what",
             "line 1, column 7: `what` is one word too many; a line has an address and perhaps a key",
         );
         check("a:1\na 1", "line 2, column 1: `a:1` is there already");

@@ -167,7 +167,10 @@ fn ask_ours(link: &mut TrackerLink, job: Job, engine: &Sender<Input>) {
         Job::Announce { request, tracker } => {
             let info_hash = request.info_hash;
             let result = link
-                .request(&Request::Announce(request))
+                .request(&Request::Announce {
+                    announce: request,
+                    group: None,
+                })
                 .and_then(|reply| announce_from_reply(reply).map_err(LinkError::Refused))
                 .map_err(AnnounceFailure::from);
             let connections = link.connections();

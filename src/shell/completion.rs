@@ -58,8 +58,11 @@ fn typed(line: &str) -> Typed {
 }
 
 impl Typed {
+    /// Of several with one name, the first that has an argument for the last word.
     fn command(&self, place: Place) -> Option<&'static Command> {
-        command::find(place, self.words.first()?).ok()
+        let named = command::find(place, self.words.first()?).ok()?;
+        let fits = |command: &&&Command| self.arg(command).is_some();
+        named.iter().find(fits).or(named.last()).copied()
     }
 
     /// The argument that the last word is.

@@ -252,8 +252,12 @@ pub fn help(place: Place, command: Option<&str>) -> Result<String, ShellError> {
     Ok(match command {
         None => command::help(place),
         Some(name) => {
-            let command = command::find(place, name)?;
-            format!("{}\n  {}", command::usage(command), command.help)
+            let named = command::find(place, name)?;
+            let text = named.iter().map(|command| {
+                let usage = command::usage(command);
+                format!("{usage}\n  {}", command.help)
+            });
+            text.collect::<Vec<_>>().join("\n")
         }
     })
 }

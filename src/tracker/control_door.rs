@@ -127,7 +127,7 @@ fn answer(state: &State, from: SocketAddr, frame: &Frame) -> Next {
                 Err(refused) => refuse(refused),
             }
         }
-        Request::Announce(announce) => match state.announce(ip, &announce) {
+        Request::Announce { announce, .. } => match state.announce(ip, &announce) {
             Ok(response) => announce_to_reply(&response),
             Err(full) => Reply::err(Code::Busy, full),
         },
@@ -137,6 +137,7 @@ fn answer(state: &State, from: SocketAddr, frame: &Frame) -> Next {
             body: help(Place::Control).into_bytes(),
         },
         Request::Quit => return Next::Close(Reply::ok(["bye"])),
+        _ => Reply::err(Code::Internal, "this cannot be done yet"),
     })
 }
 

@@ -14,6 +14,7 @@
 //! Not here: what people see of it (the shell), and the rules it follows (`torrent`).
 
 pub mod accept;
+pub mod account;
 pub mod addresses;
 pub mod announcer;
 pub mod connection;
@@ -39,6 +40,7 @@ use std::time::SystemTime;
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rand::RngExt;
 
+use crate::control::key::PeerKey;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::listener::Listener;
 use crate::runtime::stop::Stop;
@@ -52,6 +54,7 @@ use crate::torrent::id::{InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
 
 use accept::Acceptor;
+use account::Account;
 use announcer::Announcer;
 use connection::Limits;
 use dial::Dialer;
@@ -108,6 +111,8 @@ pub struct Peer {
     connections: Arc<Threads>,
     stop: Stop,
     news: Receiver<News>,
+    /// Who is logged in here.
+    pub account: Arc<Account>,
     pub limits: Arc<Limits>,
     pub pool: Arc<HashPool>,
     pub open_files: Arc<OpenFiles>,
@@ -140,12 +145,13 @@ impl Peer {
             down: RateLimit::none(),
         });
         let pool = Arc::new(HashPool::new()?);
+        let account = Arc::new(Account::new(PeerKey(rng.random())));
         let engine = Engine {
             identity,
             inputs: inbox,
             to_self: inputs.clone(),
             news: to_news,
-            announcer: Announcer::start(config.trackers, &inputs)?,
+            announcer: Announcer::start(config.trackers, account.clone(), &inputs)?,
             dialer: Dialer::start(&inputs, &stop)?,
             disk: Disk::start(folder.clone(), inputs.clone())?,
             pool: pool.clone(),
@@ -170,6 +176,7 @@ impl Peer {
             connections,
             stop,
             news,
+            account,
             limits,
             pool,
             open_files: Arc::default(),

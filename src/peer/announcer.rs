@@ -8,6 +8,7 @@
 //! When to announce is the engine's to say; here is only the doing, because it may block.
 
 use std::io;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use crate::runtime::stop::Stop;
 use crate::runtime::threads;
 use crate::torrent::id::InfoHash;
 
+use super::account::Account;
 use super::engine::Input;
 use super::tracker_link::{LinkError, TrackerLink};
 
@@ -78,7 +80,11 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    pub fn start(trackers: Vec<TrackerAddress>, engine: &Sender<Input>) -> io::Result<Announcer> {
+    pub fn start(
+        trackers: Vec<TrackerAddress>,
+        account: Arc<Account>,
+        engine: &Sender<Input>,
+    ) -> io::Result<Announcer> {
         let stop = Stop::new();
         let agent = ureq::Agent::new_with_config(
             ureq::Agent::config_builder()
@@ -102,7 +108,7 @@ impl Announcer {
         announcer
             .threads
             .push(threads::spawn("announce", None, move || {
-                let mut link = TrackerLink::new(trackers, stop);
+                let mut link = TrackerLink::new(trackers, account, stop);
                 for job in our_jobs {
                     ask_ours(&mut link, job, &to_engine);
                 }

@@ -1,23 +1,36 @@
 //! A connection to the first living tracker of tracker_info.txt, for control lines.
 //!
 //! Every request of ours may be sent twice without harm, so a request whose connection broke is
-//! sent again on a new one.
+//! sent again on a new one. Whoever is logged in at this peer is so on every connection: before a
+//! request the connection is brought up to the login that counts now.
 
 use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::time::Duration;
 
+use zeroize::Zeroizing;
+
 use crate::control::frame::{Frame, FrameError, LineError, read_frame};
-use crate::control::reply::{Reply, ReplyError};
+use crate::control::names::UserName;
+use crate::control::news::NewsLine;
+use crate::control::password::Password;
+use crate::control::reply::{Code, LoggedIn, Reply, ReplyError};
 use crate::control::request::Request;
+use crate::control::stamp::Stamp;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::stop::Stop;
 use crate::runtime::stream::{POLL, Stream};
+
+use super::account::Account;
 
 /// How long one tracker may take to accept a connection. Bounds the end of the program, too.
 const CONNECT: Duration = Duration::from_millis(1200);
 /// How long a tracker may take to answer.
 const REPLY: Duration = Duration::from_secs(5);
+
+/// How long a stream of news may be silent: trackers send a `PING` every 30 s.
+const NEWS_SILENCE: Duration = Duration::from_secs(75);
 
 /// Why a request has no answer.
 #[derive(Debug, thiserror::Error)]
@@ -46,10 +59,15 @@ enum Broken {
     Frame(#[from] FrameError),
     #[error("the tracker closed the connection")]
     Closed,
+    #[error("another user is logged in by now")]
+    OtherLogin,
+    #[error(transparent)]
+    Reply(#[from] ReplyError),
 }
 
 pub struct TrackerLink {
     trackers: Vec<TrackerAddress>,
+    account: Arc<Account>,
     stop: Stop,
     open: Option<Open>,
     /// How many connections have been made: a new one may be to a tracker that knows nothing.
@@ -60,13 +78,16 @@ struct Open {
     address: SocketAddr,
     stream: Stream,
     input: BufReader<Stream>,
+    /// The number of the login that was made on it.
+    login: Option<u64>,
 }
 
 impl TrackerLink {
     /// Connects when the first request is made.
-    pub fn new(trackers: Vec<TrackerAddress>, stop: Stop) -> TrackerLink {
+    pub fn new(trackers: Vec<TrackerAddress>, account: Arc<Account>, stop: Stop) -> TrackerLink {
         TrackerLink {
             trackers,
+            account,
             stop,
             open: None,
             connections: 0,
@@ -90,35 +111,111 @@ impl TrackerLink {
 
     /// Asks the tracker and waits for its answer, at most some seconds.
     pub fn request(&mut self, request: &Request) -> Result<Reply, LinkError> {
-        let bytes = request.encode()?;
-        if let Some(open) = &mut self.open {
-            match open.ask(&bytes) {
-                Ok(frame) => return Reply::parse(frame).map_err(LinkError::Refused),
+        let bytes = Zeroizing::new(request.encode()?);
+        if let Some(mut open) = self.open.take() {
+            match self.ask(&mut open, &bytes) {
+                Ok(reply) => {
+                    self.open = Some(open);
+                    return reply.map_err(LinkError::Refused);
+                }
                 Err(error) => log::debug!(target: "tracker", "{}: {error}", open.address),
             }
-            self.open = None;
         }
         let mut tried = Vec::new();
         for tracker in &self.trackers {
             let answer = connect(tracker, &self.stop).and_then(|mut open| {
-                let frame = open.ask(&bytes)?;
-                Ok((open, frame))
+                let reply = self.ask(&mut open, &bytes)?;
+                Ok((open, reply))
             });
             match answer {
-                Ok((open, frame)) => {
+                Ok((open, reply)) => {
                     self.connections += 1;
                     self.open = Some(open);
-                    return Reply::parse(frame).map_err(LinkError::Refused);
+                    return reply.map_err(LinkError::Refused);
                 }
-                Err(error) => tried.push(format!("{}:{}: {error}", tracker.host, tracker.port)),
+                Err(error) => tried.push(format!("{tracker}: {error}")),
             }
         }
         Err(LinkError::NoTracker(tried))
     }
+
+    /// Logs a user in, here and for everybody who shares the account.
+    pub fn log_in(&mut self, user: UserName, password: Password) -> Result<LoggedIn, LinkError> {
+        let peer_key = Some(self.account.peer_key);
+        let request = Request::Login {
+            user,
+            password,
+            peer_key,
+        };
+        self.take_login(&request)
+    }
+
+    /// Changes the password of who is logged in. Every other login of theirs ends.
+    pub fn change_password(&mut self, old: Password, new: Password) -> Result<LoggedIn, LinkError> {
+        self.take_login(&Request::Passwd { old, new })
+    }
+
+    fn take_login(&mut self, request: &Request) -> Result<LoggedIn, LinkError> {
+        let answer = LoggedIn::from_reply(self.request(request)?)?;
+        let number = self.account.log_in(&answer);
+        if let Some(open) = &mut self.open {
+            open.login = Some(number);
+        }
+        Ok(answer)
+    }
+
+    /// Turns the connection into a stream of what happened after `since`.
+    pub fn subscribe(&mut self, since: Option<Stamp>) -> Result<(), LinkError> {
+        self.request(&Request::Subscribe { since })?.into_ok()?;
+        Ok(())
+    }
+
+    /// The next line of news. An error ends the stream; the next request makes a new connection.
+    pub fn next_news(&mut self) -> Result<NewsLine, LinkError> {
+        let lost = |why: String| LinkError::NoTracker(vec![why]);
+        let Some(mut open) = self.open.take() else {
+            return Err(lost("the stream of news has ended".into()));
+        };
+        open.input.get_mut().set_patience(NEWS_SILENCE);
+        let frame = read_frame(&mut open.input).map_err(|error| lost(error.to_string()))?;
+        let frame = frame.ok_or_else(|| lost(Broken::Closed.to_string()))?;
+        let news = NewsLine::parse(&frame).map_err(|error| lost(error.to_string()))?;
+        self.open = Some(open);
+        Ok(news)
+    }
+
+    /// The answer to a request, after the login that counts now.
+    fn ask(&self, open: &mut Open, bytes: &[u8]) -> Result<Result<Reply, ReplyError>, Broken> {
+        let login = self.account.login();
+        let number = login.as_ref().map(|login| login.number);
+        if open.login.is_some() && open.login != number {
+            // It was another user's, or nobody is logged in any more.
+            return Err(Broken::OtherLogin);
+        }
+        if let Some(login) = login.filter(|_| open.login.is_none()) {
+            let request = Request::Resume { token: login.token };
+            let reply = open.exchange(&request.encode().map_err(FrameError::Line)?)?;
+            match LoggedIn::from_reply(Reply::parse(reply)?) {
+                Ok(answer) => {
+                    self.account.renew(login.number, answer.token);
+                    open.login = number;
+                }
+                Err(ReplyError::Refused {
+                    code: Code::Denied,
+                    sentence,
+                }) => {
+                    log::warn!(target: "tracker", "{} is logged out: {sentence}", login.user);
+                    self.account.lose(login.number);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Reply::parse(open.exchange(bytes)?))
+    }
 }
 
 impl Open {
-    fn ask(&mut self, bytes: &[u8]) -> Result<Frame, Broken> {
+    fn exchange(&mut self, bytes: &[u8]) -> Result<Frame, Broken> {
         self.stream.write_all(bytes)?;
         read_frame(&mut self.input)?.ok_or(Broken::Closed)
     }
@@ -138,6 +235,7 @@ fn connect(tracker: &TrackerAddress, stop: &Stop) -> Result<Open, Broken> {
                     address,
                     stream,
                     input,
+                    login: None,
                 });
             }
             Err(error) => last = error,

@@ -93,7 +93,7 @@ impl PeerShell {
         interrupt: Arc<Interrupt>,
         terminal: bool,
     ) -> PeerShell {
-        let link = TrackerLink::new(trackers.clone(), interrupt.stop());
+        let link = TrackerLink::new(trackers.clone(), peer.account.clone(), interrupt.stop());
         PeerShell {
             peer,
             link,
@@ -108,7 +108,12 @@ impl PeerShell {
     /// that the tracker lists.
     pub fn names(&self) -> Names {
         let torrents = self.peer.torrent_names();
-        let link = Mutex::new(TrackerLink::new(self.trackers.clone(), Stop::new()));
+        let link = TrackerLink::new(
+            self.trackers.clone(),
+            self.peer.account.clone(),
+            Stop::new(),
+        );
+        let link = Mutex::new(link);
         Box::new(move |kind| match kind {
             Kind::File => {
                 let mut names = torrents();

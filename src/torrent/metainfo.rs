@@ -28,6 +28,9 @@ pub struct Metainfo {
     pub layout: Layout,
     /// Only the named trackers may be asked for peers (BEP 27).
     pub private: bool,
+    /// Where it is from, if it says so. In a torrent of a group, the group's id: so the same
+    /// content has another info hash in every group.
+    pub source: Option<String>,
     /// Announce URLs in tiers (BEP 12).
     pub trackers: Vec<Vec<String>>,
     /// One hash a piece.
@@ -84,10 +87,13 @@ impl Metainfo {
         let layout = parse_layout(info)?;
         let pieces = parse_pieces(info, layout.pieces())?;
         let private = info.get("private").and_then(|v| v.int()) == Some(1);
+        let source = info.get("source").and_then(|v| v.text());
+        let source = source.map(str::to_string);
         Ok(Metainfo {
             info_hash: InfoHash::of(bytes),
             layout,
             private,
+            source,
             trackers: Vec::new(),
             pieces,
             info: bytes.to_vec(),
@@ -100,43 +106,15 @@ impl Metainfo {
     /// # Panics
     /// If there is not one hash a piece: both come from the caller's own work.
     pub fn build(layout: Layout, pieces: Vec<PieceHash>, private: bool) -> Metainfo {
-        assert_eq!(layout.pieces() as usize, pieces.len(), "one hash a piece");
-        let mut out = Encoder::new();
-        out.dict(|info| {
-            if layout.is_single() {
-                info.text("length").int(layout.total() as i64);
-            } else {
-                info.text("files").list(|files| {
-                    for file in layout.files() {
-                        files.dict(|entry| {
-                            entry.text("length").int(file.length as i64);
-                            entry.text("path").list(|path| {
-                                file.path.iter().for_each(|name| {
-                                    path.text(name);
-                                });
-                            });
-                        });
-                    }
-                });
-            }
-            info.text("name").text(layout.name());
-            info.text("piece length").int(layout.piece_length().into());
-            let hashes: Vec<u8> = pieces.iter().flat_map(|hash| hash.0).collect();
-            info.text("pieces").bytes(&hashes);
-            if private {
-                info.text("private").int(1);
-            }
-        });
-        let info = out.finish();
-        let info_hash = InfoHash::of(&info);
-        Metainfo {
-            info_hash,
-            layout,
-            private,
-            trackers: Vec::new(),
-            pieces,
-            info,
-        }
+        build(layout, pieces, private, None)
+    }
+
+    /// The same for a group: private, and with a source that no other group has.
+    ///
+    /// # Panics
+    /// As `build`.
+    pub fn build_for_group(layout: Layout, pieces: Vec<PieceHash>, source: &str) -> Metainfo {
+        build(layout, pieces, true, Some(source))
     }
 
     /// The bytes of a `.torrent` file.
@@ -173,6 +151,50 @@ impl Metainfo {
     /// The info dictionary's bytes as they were received.
     pub fn info_bytes(&self) -> &[u8] {
         &self.info
+    }
+}
+
+fn build(layout: Layout, pieces: Vec<PieceHash>, private: bool, source: Option<&str>) -> Metainfo {
+    assert_eq!(layout.pieces() as usize, pieces.len(), "one hash a piece");
+    let mut out = Encoder::new();
+    out.dict(|info| {
+        if layout.is_single() {
+            info.text("length").int(layout.total() as i64);
+        } else {
+            info.text("files").list(|files| {
+                for file in layout.files() {
+                    files.dict(|entry| {
+                        entry.text("length").int(file.length as i64);
+                        entry.text("path").list(|path| {
+                            file.path.iter().for_each(|name| {
+                                path.text(name);
+                            });
+                        });
+                    });
+                }
+            });
+        }
+        info.text("name").text(layout.name());
+        info.text("piece length").int(layout.piece_length().into());
+        let hashes: Vec<u8> = pieces.iter().flat_map(|hash| hash.0).collect();
+        info.text("pieces").bytes(&hashes);
+        if private {
+            info.text("private").int(1);
+        }
+        if let Some(source) = source {
+            info.text("source").text(source);
+        }
+    });
+    let info = out.finish();
+    let info_hash = InfoHash::of(&info);
+    Metainfo {
+        info_hash,
+        layout,
+        private,
+        source: source.map(str::to_string),
+        trackers: Vec::new(),
+        pieces,
+        info,
     }
 }
 
@@ -377,6 +399,18 @@ mod tests {
             vec!["http://b/".into(), "udp://c".into()],
         ];
         assert_eq!(Metainfo::parse(&built.to_bytes()), Ok(built));
+    }
+
+    #[test]
+    fn the_same_content_is_another_torrent_in_another_group() {
+        let build = |source| {
+            let layout = Layout::single("x".into(), 5, 1 << 14).unwrap();
+            Metainfo::build_for_group(layout, vec![PieceHash([1; 20])], source)
+        };
+        let (one, other) = (build("19-1"), build("1a-1"));
+        assert_ne!(one.info_hash, other.info_hash);
+        assert_eq!(Metainfo::parse_info(one.info_bytes()), Ok(one.clone()));
+        assert_eq!((one.private, one.source.as_deref()), (true, Some("19-1")));
     }
 
     #[test]

@@ -9,6 +9,7 @@
 //! | `conn-w-N` | the write half of a connection | its bounded channel of orders | senders dropped |
 //! | `hash-N` | a buffer | channel of hash jobs | sender dropped |
 //! | `announce`, `http-N` | connections to trackers | channel of jobs | sender dropped, after 2 s the stop flag |
+//! | `events` | the stream of news from our tracker | `read`, or a login | the account closes |
 //! | `disk` | the records in the download folder | channel of jobs | sender dropped |
 //!
 //! Not here: what people see of it (the shell), and the rules it follows (`torrent`).
@@ -21,6 +22,7 @@ pub mod connection;
 pub mod dial;
 pub mod disk;
 pub mod engine;
+pub mod events;
 pub mod hashing;
 pub mod managed;
 pub mod opening;
@@ -41,6 +43,7 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rand::RngExt;
 
 use crate::control::key::PeerKey;
+use crate::control::reply::LoggedIn;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::listener::Listener;
 use crate::runtime::stop::Stop;
@@ -60,6 +63,7 @@ use connection::Limits;
 use dial::Dialer;
 use disk::Disk;
 use engine::{Addition, Command, Engine, EngineError, Input, Start};
+use events::Events;
 use hashing::HashPool;
 use managed::{Beginning, Identity};
 use rate_limit::RateLimit;
@@ -108,6 +112,7 @@ pub struct Peer {
     address: SocketAddr,
     inputs: Sender<Input>,
     engine: Option<JoinHandle<()>>,
+    events: Option<Events>,
     connections: Arc<Threads>,
     stop: Stop,
     news: Receiver<News>,
@@ -150,8 +155,8 @@ impl Peer {
             identity,
             inputs: inbox,
             to_self: inputs.clone(),
-            news: to_news,
-            announcer: Announcer::start(config.trackers, account.clone(), &inputs)?,
+            news: to_news.clone(),
+            announcer: Announcer::start(config.trackers.clone(), account.clone(), &inputs)?,
             dialer: Dialer::start(&inputs, &stop)?,
             disk: Disk::start(folder.clone(), inputs.clone())?,
             pool: pool.clone(),
@@ -164,6 +169,7 @@ impl Peer {
             tracker_connections: 0,
             next_check: 0,
         };
+        let events = Events::start(config.trackers, account.clone(), to_news)?;
         let engine = threads::spawn("engine", None, move || engine.run())?;
         let acceptor = Acceptor::start(listener, inputs.clone(), stop.clone())?;
         let peer = Peer {
@@ -173,6 +179,7 @@ impl Peer {
             address,
             inputs,
             engine: Some(engine),
+            events: Some(events),
             connections,
             stop,
             news,
@@ -293,6 +300,17 @@ impl Peer {
         Ok(self.ask(|reply| Command::Add { addition, reply })??)
     }
 
+    /// A tracker has let a user in: what is theirs is shared and goes on.
+    pub fn log_in(&self, _answer: &LoggedIn) -> Result<(), PeerError> {
+        Ok(())
+    }
+
+    /// Nothing of the user's groups is shared any more, and no connection about it stays open.
+    pub fn log_out(&self) -> Result<(), PeerError> {
+        self.account.log_out();
+        Ok(())
+    }
+
     pub fn torrents(&self) -> Result<Vec<TorrentView>, PeerError> {
         self.ask(|reply| Command::Torrents { reply })
     }
@@ -368,6 +386,7 @@ impl Peer {
     /// Ends everything: new connections first, then the engine with all others, then threads.
     pub fn stop(&mut self) {
         self.acceptor = None;
+        self.events = None;
         let _ = self.inputs.send(Input::Command(Command::Stop));
         if let Some(engine) = self.engine.take() {
             threads::join(engine);

@@ -2,12 +2,15 @@
 
 pub mod completion;
 pub mod demo;
+pub mod groups;
 pub mod interrupt;
 pub mod lines;
 pub mod listing;
+pub mod news;
 pub mod peer_program;
 pub mod peer_shell;
 pub mod screen;
+pub mod secret;
 pub mod sharing;
 pub mod table;
 pub mod tracker_program;

@@ -379,6 +379,26 @@ pub fn parse(
     result
 }
 
+/// What of a line may be kept: the words before the first password. A mistyped command counts as
+/// the one that was probably meant.
+pub fn without_secrets(place: Place, words: &[String]) -> &[String] {
+    let Some(typed) = words.first() else {
+        return words;
+    };
+    let name = nearest(place, typed).unwrap_or(typed);
+    let secret = |command: &Command| {
+        let positional = command.args.iter().filter(|arg| arg.flag().is_none());
+        positional
+            .map(|arg| arg.kind)
+            .position(|kind| kind == Kind::Password)
+    };
+    let named = commands(place).filter(|command| command.name == name);
+    match named.filter_map(secret).min() {
+        Some(place) => &words[..words.len().min(place + 1)],
+        None => words,
+    }
+}
+
 impl Command {
     /// Gives each word its argument and checks number and kinds.
     pub fn arguments<'a>(&self, words: &'a [String]) -> Result<Arguments<'a>, CommandError> {
@@ -665,6 +685,19 @@ mod tests {
             "swarms",
             "unknown command `swarms`; `help` lists them",
         );
+    }
+
+    #[test]
+    fn passwords_are_not_kept() {
+        let kept = |line: &str| {
+            let words = split_words(line).unwrap();
+            without_secrets(Place::PeerPrompt, &words).join(" ")
+        };
+        assert_eq!(kept("login bob secret"), "login bob");
+        assert_eq!(kept("lgoin bob secret extra"), "lgoin bob");
+        assert_eq!(kept("create_user bob secret"), "create_user bob");
+        assert_eq!(kept("login"), "login");
+        assert_eq!(kept("join_group cs101"), "join_group cs101");
     }
 
     #[test]

@@ -147,7 +147,7 @@ impl Managed {
 
     pub fn name(&self) -> &str {
         match &self.share {
-            Some(share) => &share.name,
+            Some(share) => share.name.as_str(),
             None => self.shared.metainfo.name(),
         }
     }

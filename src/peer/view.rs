@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::control::news;
 use crate::storage::resume::Share;
 use crate::torrent::id::InfoHash;
 use crate::torrent::metainfo::Metainfo;
@@ -129,4 +130,6 @@ pub enum News {
     },
     /// Something stopped, or went on; in words.
     Notice(String),
+    /// Our tracker tells what happens in a group of the user's.
+    Group(news::News),
 }

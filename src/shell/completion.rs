@@ -14,7 +14,8 @@ use crate::control::command::{self, Arg, Command, Kind, Place, Presence};
 use crate::control::frame::quote_word;
 
 /// What the prompt's owner knows of the things that an argument can be: names of files, groups.
-pub type Names = Box<dyn Fn(Kind) -> Vec<String> + Send>;
+/// The second argument are the words before it.
+pub type Names = Box<dyn Fn(Kind, &[String]) -> Vec<String> + Send>;
 
 pub struct Completion {
     place: Place,
@@ -24,6 +25,11 @@ pub struct Completion {
 impl Completion {
     pub fn new(place: Place, names: Names) -> Completion {
         Completion { place, names }
+    }
+
+    /// Whose commands are completed.
+    pub fn place(&self) -> Place {
+        self.place
     }
 }
 
@@ -58,11 +64,11 @@ fn typed(line: &str) -> Typed {
 }
 
 impl Typed {
-    /// Of several with one name, the first that has an argument for the last word.
-    fn command(&self, place: Place) -> Option<&'static Command> {
-        let named = command::find(place, self.words.first()?).ok()?;
-        let fits = |command: &&&Command| self.arg(command).is_some();
-        named.iter().find(fits).or(named.last()).copied()
+    /// The commands that it can be: a name may stand for several.
+    fn commands(&self, place: Place) -> Vec<&'static Command> {
+        let name = self.words.first();
+        let named = name.and_then(|name| command::find(place, name).ok());
+        named.unwrap_or_default()
     }
 
     /// The argument that the last word is.
@@ -98,19 +104,16 @@ impl Completion {
                 .map(|command| word(command.name))
                 .collect()
         } else {
-            match typed.command(self.place) {
-                Some(command) if typed.last.starts_with("--") => command
-                    .args
-                    .iter()
-                    .filter_map(Arg::flag)
-                    .map(word)
-                    .collect(),
-                Some(command) => match typed.arg(command).map(|arg| arg.kind) {
-                    Some(kind) => self.values(kind, &typed.last),
-                    None => Vec::new(),
-                },
-                None => Vec::new(),
+            let commands = typed.commands(self.place);
+            let mut pairs = Vec::new();
+            for command in commands {
+                if typed.last.starts_with("--") {
+                    pairs.extend(command.args.iter().filter_map(Arg::flag).map(word));
+                } else if let Some(arg) = typed.arg(command) {
+                    pairs.extend(self.values(arg.kind, &typed));
+                }
             }
+            pairs
         };
         pairs.retain(|pair| pair.display.starts_with(&typed.last));
         pairs.sort_by(|a, b| a.display.cmp(&b.display));
@@ -118,19 +121,23 @@ impl Completion {
         (typed.last_start, pairs)
     }
 
-    fn values(&self, kind: Kind, last: &str) -> Vec<Pair> {
+    fn values(&self, kind: Kind, typed: &Typed) -> Vec<Pair> {
+        let names = || {
+            let names = (self.names)(kind, &typed.words);
+            names.iter().map(|name| word(name)).collect::<Vec<Pair>>()
+        };
         match kind {
-            Kind::Path | Kind::Destination => {
-                let mut pairs = paths(last, |_| true);
-                pairs.extend((self.names)(kind).iter().map(|name| word(name)));
+            Kind::Path | Kind::PathOrGroup | Kind::Destination => {
+                let mut pairs = paths(&typed.last, |_| true);
+                pairs.extend(names());
                 pairs
             }
-            Kind::TorrentFile => paths(last, |name| name.ends_with(".torrent")),
+            Kind::TorrentFile => paths(&typed.last, |name| name.ends_with(".torrent")),
             Kind::OneOf(words) => words.iter().map(|value| word(value)).collect(),
             Kind::Command => command::commands(self.place)
                 .map(|c| word(c.name))
                 .collect(),
-            _ => (self.names)(kind).iter().map(|name| word(name)).collect(),
+            _ => names(),
         }
     }
 }
@@ -200,7 +207,8 @@ impl Hinter for Completion {
             return None;
         }
         let typed = typed(line);
-        let command = typed.command(self.place)?;
+        // The one with the most arguments tells the most.
+        let command = *typed.commands(self.place).last()?;
         if !typed.last.is_empty() {
             return None;
         }
@@ -231,8 +239,10 @@ mod tests {
     use super::*;
 
     fn complete(line: &str) -> String {
-        let names = |kind| match kind {
+        let names = |kind, words: &[String]| match kind {
+            Kind::File if words.len() > 1 => vec!["of the group".into()],
             Kind::File => vec!["big file.iso".into(), "bigger.iso".into()],
+            Kind::Group => vec!["biology".into()],
             _ => Vec::new(),
         };
         let completion = Completion::new(Place::PeerPrompt, Box::new(names));
@@ -246,8 +256,9 @@ mod tests {
         assert_eq!(complete("down"), "0: download_file ");
         assert_eq!(
             complete("download_file bi"),
-            "14: \"big file.iso\" |bigger.iso "
+            "14: \"big file.iso\" |bigger.iso |biology "
         );
+        assert_eq!(complete("download_file biology o"), "22: \"of the group\" ");
         assert_eq!(complete("download_file \"big f"), "14: \"big file.iso\" ");
         assert_eq!(complete("limit u"), "6: up ");
         assert_eq!(complete("make_torrent --an"), "13: --announce ");
@@ -272,14 +283,14 @@ mod tests {
 
     #[test]
     fn hints_name_what_is_still_to_be_typed() {
-        let completion = Completion::new(Place::PeerPrompt, Box::new(|_| Vec::new()));
+        let completion = Completion::new(Place::PeerPrompt, Box::new(|_, _| Vec::new()));
         let history = rustyline::history::MemHistory::new();
         let hint = |line: &str| completion.hint(line, line.len(), &Context::new(&history));
         assert_eq!(
             hint("download_file ").as_deref(),
-            Some("<file> [destination]")
+            Some("<group> <file> [destination]")
         );
-        assert_eq!(hint("download_file x ").as_deref(), Some("[destination]"));
+        assert_eq!(hint("download_file x y ").as_deref(), Some("[destination]"));
         assert_eq!(hint("download_file x"), None);
         assert_eq!(hint("wait "), None);
     }

@@ -13,7 +13,10 @@ use crossbeam_channel::{Receiver, Sender, bounded, select};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
+use zeroize::Zeroizing;
 
+use crate::control::command::{self, Place};
+use crate::control::frame::{quote_word, split_words};
 use crate::runtime::threads;
 
 use super::completion::Completion;
@@ -32,7 +35,8 @@ pub struct Prompt {
 /// What came.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Next {
-    Line(String),
+    /// Wiped when dropped: there may be a password in it.
+    Line(Zeroizing<String>),
     /// The end of the input, or Ctrl-D.
     End,
     /// A signal asks the program to end.
@@ -42,7 +46,7 @@ pub enum Next {
 /// Lines, one when asked for one.
 pub struct Lines {
     ask: Sender<()>,
-    answers: Receiver<Option<String>>,
+    answers: Receiver<Option<Zeroizing<String>>>,
     screen: Screen,
     terminal: Terminal,
 }
@@ -80,7 +84,7 @@ impl Lines {
         threads::spawn("prompt", None, move || {
             let mut lines = io::stdin().lock().lines();
             for () in asked {
-                let line = lines.next().and_then(Result::ok);
+                let line = lines.next().and_then(Result::ok).map(Zeroizing::new);
                 if answer.send(line).is_err() {
                     return;
                 }
@@ -120,12 +124,13 @@ fn edit_lines(
     prompt: Prompt,
     screen: &Screen,
     asked: &Receiver<()>,
-    answer: &Sender<Option<String>>,
+    answer: &Sender<Option<Zeroizing<String>>>,
 ) -> rustyline::Result<()> {
     let config = Config::builder()
         .completion_type(CompletionType::List)
-        .auto_add_history(true);
+        .auto_add_history(false);
     let mut editor: Editor<Completion, FileHistory> = Editor::with_config(config.build())?;
+    let place = prompt.completion.place();
     editor.set_helper(Some(prompt.completion));
     if let Some(history) = &prompt.history {
         // The first time there is none.
@@ -135,7 +140,7 @@ fn edit_lines(
     for () in asked {
         let line = loop {
             match editor.readline(prompt.text) {
-                Ok(line) => break Some(line),
+                Ok(line) => break Some(Zeroizing::new(line)),
                 // Ctrl-C gives up the line, not the program.
                 Err(ReadlineError::Interrupted) => println!("`quit` or Ctrl-D leaves."),
                 Err(ReadlineError::Signal(_)) => {}
@@ -143,6 +148,9 @@ fn edit_lines(
                 Err(error) => return Err(error),
             }
         };
+        if let Some(kept) = line.as_deref().and_then(|line| kept(place, line)) {
+            editor.add_history_entry(kept)?;
+        }
         if let Some(history) = &prompt.history {
             let _ = editor.save_history(history);
         }
@@ -151,6 +159,14 @@ fn edit_lines(
         }
     }
     Ok(())
+}
+
+/// What the history keeps of a line: no password.
+fn kept(place: Place, line: &str) -> Option<String> {
+    let words = Zeroizing::new(split_words(line).ok()?);
+    let kept = command::without_secrets(place, &words);
+    let kept: Vec<String> = kept.iter().map(|word| quote_word(word)).collect();
+    Some(kept.join(" ")).filter(|kept| !kept.is_empty())
 }
 
 /// The terminal as it was before we used it.

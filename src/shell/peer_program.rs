@@ -7,14 +7,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
 use clap::Parser;
-use crossbeam_channel::Receiver;
+use zeroize::Zeroizing;
 
 use crate::control::command::Place;
 use crate::control::tracker_info::{self, TrackerAddress};
-use crate::peer::view::News;
 use crate::peer::{Config, Peer};
 use crate::runtime::threads;
 use crate::torrent::choker::DEFAULT_SLOTS;
@@ -24,6 +22,7 @@ use super::demo;
 use super::interrupt::Interrupt;
 use super::lines::{Lines, Next, Prompt};
 use super::listing;
+use super::news;
 use super::peer_shell::{Flow, PeerShell, ShellError};
 use super::screen::Screen;
 
@@ -154,9 +153,12 @@ fn serve(mut shell: PeerShell, args: &Args, screen: &Screen) -> ExitCode {
 
 /// False if a command of a batch failed.
 fn run_commands(shell: &mut PeerShell, args: &Args, screen: &Screen) -> io::Result<bool> {
-    let news = print_news(shell.peer.news().clone(), screen.clone())?;
+    let news = news::print_news(shell.peer.news().clone(), screen.clone())?;
     let good = if let Some(commands) = &args.command {
-        batch(shell, split_commands(commands).into_iter())
+        {
+            let commands = split_commands(commands).into_iter();
+            batch(shell, commands.map(Zeroizing::new))
+        }
     } else if args.no_prompt {
         let _ = shell.interrupt.receiver().recv();
         true
@@ -201,7 +203,7 @@ fn prompt_loop(shell: &mut PeerShell, lines: &Lines) {
 }
 
 /// Runs commands to their end or to `quit`. False if any of them failed.
-fn batch(shell: &mut PeerShell, lines: impl Iterator<Item = String>) -> bool {
+fn batch(shell: &mut PeerShell, lines: impl Iterator<Item = Zeroizing<String>>) -> bool {
     let mut good = true;
     for line in lines {
         // It was meant for the whole batch, whatever was being done.
@@ -234,22 +236,6 @@ fn split_commands(text: &str) -> Vec<String> {
     text.split(between)
         .map(|command| command.trim().to_string())
         .collect()
-}
-
-fn print_news(news: Receiver<News>, screen: Screen) -> io::Result<JoinHandle<()>> {
-    threads::spawn("news", None, move || {
-        for item in news {
-            screen.print(&news_line(&item));
-        }
-    })
-}
-
-/// One line of news for people.
-pub fn news_line(news: &News) -> String {
-    match news {
-        News::Completed { name, path } => format!("{name} is complete: {}", path.display()),
-        News::Notice(text) => text.clone(),
-    }
 }
 
 #[cfg(test)]

@@ -7,10 +7,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use zeroize::Zeroizing;
 
 use crate::control::command::{self, Arguments, CommandError, Kind, Place};
 use crate::control::frame::{LineError, split_words};
+use crate::control::names::{GroupName, UserName};
 use crate::control::reply::ReplyError;
+use crate::control::request::Request;
 use crate::control::tracker_info::TrackerAddress;
 use crate::peer::engine::EngineError;
 use crate::peer::hashing::make::MakeError;
@@ -23,7 +26,7 @@ use crate::torrent::metainfo::MetainfoError;
 
 use super::completion::Names;
 use super::interrupt::Interrupt;
-use super::{listing, sharing, units, waiting};
+use super::{groups, listing, sharing, units, waiting};
 
 /// A peer and all that its prompt needs.
 pub struct PeerShell {
@@ -108,40 +111,69 @@ impl PeerShell {
     /// that the tracker lists.
     pub fn names(&self) -> Names {
         let torrents = self.peer.torrent_names();
-        let link = TrackerLink::new(
-            self.trackers.clone(),
-            self.peer.account.clone(),
-            Stop::new(),
-        );
+        let account = self.peer.account.clone();
+        let link = TrackerLink::new(self.trackers.clone(), account, Stop::new());
         let link = Mutex::new(link);
-        Box::new(move |kind| match kind {
-            Kind::File => {
-                let mut names = torrents();
-                names.extend(sharing::file_names(&mut link.lock()));
-                names
+        Box::new(move |kind, words| {
+            let link = &mut *link.lock();
+            let group = words.get(1).and_then(|word| word.parse::<GroupName>().ok());
+            let texts = |names: Vec<UserName>| names.iter().map(UserName::to_string).collect();
+            match (kind, group) {
+                (Kind::File, Some(group)) => sharing::file_names(link, &group),
+                (Kind::File, None) => {
+                    let mut names = torrents();
+                    names.extend(sharing::file_names(link, &GroupName::public()));
+                    names
+                }
+                (Kind::Group | Kind::PathOrGroup, _) => {
+                    let names = groups::group_names(link).unwrap_or_default();
+                    names.iter().map(GroupName::to_string).collect()
+                }
+                (Kind::Applicant, Some(group)) => {
+                    texts(groups::requests(link, &group).unwrap_or_default())
+                }
+                _ => Vec::new(),
             }
-            _ => Vec::new(),
         })
     }
 
     /// Carries out one line. Prints what there is to say; nothing for an empty line.
     pub fn run(&mut self, line: &str) -> Result<Flow, ShellError> {
-        let words = split_words(line)?;
+        // There may be a password among them.
+        let words = Zeroizing::new(split_words(line)?);
         if words.is_empty() {
             return Ok(Flow::Next);
         }
         let (command, args) = command::parse(Place::PeerPrompt, &words)?;
         self.link.set_stop(self.interrupt.stop());
-        log::trace!(target: "hop", "prompt: {line}");
+        log::trace!(target: "hop", "prompt: {}", command.name);
         let text = match command.name {
             "quit" => return Ok(Flow::Quit),
             "help" => help(Place::PeerPrompt, args.one("command"))?,
-            "upload_file" => sharing::upload_file(self, needed(&args, "path"))?,
-            "list_files" => sharing::list_files(self)?,
+            "create_user" => groups::create_user(self, &args)?,
+            "login" => groups::login(self, &args)?,
+            "logout" => groups::logout(self)?,
+            "passwd" => groups::passwd(self)?,
+            "whoami" => groups::whoami(self)?,
+            "create_group" => groups::change(self, &args, |group| Request::CreateGroup { group })?,
+            "join_group" => groups::change(self, &args, |group| Request::JoinGroup { group })?,
+            "leave_group" => groups::change(self, &args, |group| Request::LeaveGroup { group })?,
+            "accept_request" => groups::decide(self, &args, |group, user| {
+                Request::AcceptRequest { group, user }
+            })?,
+            "reject_request" => groups::decide(self, &args, |group, user| {
+                Request::RejectRequest { group, user }
+            })?,
+            "list_requests" => groups::list_requests(self, &args)?,
+            "list_groups" => groups::list_groups(self)?,
+            "list_members" => groups::list_members(self, &args)?,
+            "upload_file" => sharing::upload_file(self, needed(&args, "path"), args.one("group"))?,
+            "list_files" => sharing::list_files(self, args.one("group"))?,
             "download_file" => {
-                sharing::download_file(self, needed(&args, "file"), args.one("destination"))?
+                let (group, destination) = (args.one("group"), args.one("destination"));
+                sharing::download_file(self, group, needed(&args, "file"), destination)?
             }
-            "stop_share" => sharing::stop_share(self, needed(&args, "file"))?,
+            "stop_share" => sharing::stop_share(self, args.one("group"), needed(&args, "file"))?,
             "add" => sharing::add(self, needed(&args, "file.torrent"))?,
             "make_torrent" => {
                 let announce: Vec<&str> = args.all("URL").collect();

@@ -12,12 +12,13 @@ use crate::control::names::{FileName, GroupName};
 use crate::control::reply::{Download, FileEntry, Uploaded};
 use crate::control::request::{Holder, Request, Upload};
 use crate::peer::hashing::make::{self, Made, Wish};
-use crate::peer::tracker_link::TrackerLink;
+use crate::peer::tracker_link::{LinkError, TrackerLink};
 use crate::peer::view::Status;
 use crate::storage::names::{Platform, safe_name};
 use crate::storage::resume::Share;
 use crate::torrent::metainfo::Metainfo;
 
+use super::groups;
 use super::listing::{self, read_torrent};
 use super::peer_shell::{PeerShell, ShellError, quoted};
 use super::table::{Align, table};
@@ -26,25 +27,88 @@ use super::units;
 /// How often bars are drawn and Ctrl-C is looked for.
 const REFRESH: Duration = Duration::from_millis(100);
 
-/// Hashes a file or folder, offers it to everybody and serves it.
-pub fn upload_file(shell: &mut PeerShell, typed: &str) -> Result<String, ShellError> {
-    let path = find_upload(shell, typed)?;
-    let made = hash(shell, &path, Wish::default())?;
+/// What is shared, and with whom. The two words of `upload_file` may come in either order: one is
+/// a path that exists, the other a group.
+fn path_and_group(
+    shell: &mut PeerShell,
+    first: &str,
+    second: Option<&str>,
+) -> Result<(PathBuf, GroupName), ShellError> {
+    let Some(second) = second else {
+        return Ok((find_upload(shell, first)?, GroupName::public()));
+    };
+    let public = GroupName::public();
+    let groups =
+        if shell.peer.account.user().is_none() && [first, second].contains(&public.as_str()) {
+            vec![public]
+        } else {
+            groups::needs_login(shell)?;
+            groups::group_names(&mut shell.link)?
+        };
+    let group = |word: &str| {
+        let name: GroupName = word.parse().ok()?;
+        groups.iter().find(|group| **group == name).cloned()
+    };
+    let (first_path, second_path) = (find_upload(shell, first), find_upload(shell, second));
+    match (first_path, group(second), second_path, group(first)) {
+        (Ok(_), Some(_), Ok(_), Some(_)) => Err(ShellError::Other(format!(
+            "`{first}` and `{second}` are both a file here and a group: write the path of the \
+             file as ./{first} or ./{second}"
+        ))),
+        (Ok(path), Some(group), _, _) | (_, _, Ok(path), Some(group)) => Ok((path, group)),
+        (Ok(_), None, _, _) => Err(no_group(second)),
+        (_, _, Ok(_), None) => Err(no_group(first)),
+        (Err(error), Some(_), _, _) | (_, _, Err(error), Some(_)) => Err(error),
+        (Err(_), None, Err(_), None) => Err(ShellError::Other(format!(
+            "`{first}` is no file here and `{second}` is no group: upload_file <path> <group>"
+        ))),
+    }
+}
+
+fn no_group(word: &str) -> ShellError {
+    ShellError::Other(format!(
+        "Group does not exist: {word}. list_groups shows all, create_group makes one"
+    ))
+}
+
+/// Hashes a file or folder, offers it to a group and serves it.
+pub fn upload_file(
+    shell: &mut PeerShell,
+    first: &str,
+    second: Option<&str>,
+) -> Result<String, ShellError> {
+    let (path, group) = path_and_group(shell, first, second)?;
+    let (user, id) = if group.is_public() {
+        (None, None)
+    } else {
+        let ticket = groups::ticket(shell, &group)?;
+        (Some(ticket.user), Some(ticket.group_id))
+    };
+    let wish = Wish {
+        group: id,
+        ..Wish::default()
+    };
+    let made = hash(shell, &path, wish)?;
     let metainfo = Arc::new(made.metainfo);
     let name = metainfo.name().to_string();
     let size = units::bytes(metainfo.layout.total());
     if let Some(there) = shell.peer.torrent(metainfo.info_hash)? {
-        return Ok(format!(
-            "{} is shared already: {}",
-            there.name,
-            there.path.display()
-        ));
+        let (name, path) = (&there.name, there.path.display());
+        return Ok(match there.status {
+            Status::Paused => format!("{name} is shared, but paused: resume {}", quoted(name)),
+            _ => format!("{name} is shared already: {path}"),
+        });
     }
     let file_name: FileName = name
         .parse()
-        .map_err(|error| ShellError::Other(format!("{name} cannot be shared: {error}")))?;
+        .map_err(|error| ShellError::Other(format!("{name} cannot be shared: it {error}")))?;
+    let share = Share {
+        group: group.clone(),
+        name: file_name.clone(),
+        user,
+    };
     let upload = Upload {
-        group: GroupName::public(),
+        group: group.clone(),
         name: file_name,
         metainfo: (*metainfo).clone(),
         holder: holder(shell),
@@ -52,11 +116,15 @@ pub fn upload_file(shell: &mut PeerShell, typed: &str) -> Result<String, ShellEr
     let (published, said) = match shell.link.request(&Request::UploadFile(Box::new(upload))) {
         Ok(reply) => {
             Uploaded::from_reply(reply)?;
+            let (with, how) = match group.is_public() {
+                true => (String::new(), String::new()),
+                false => (format!(" with {group}"), format!("{group} ")),
+            };
+            let how = format!("download_file {how}{}", quoted(&name));
             (
                 true,
                 format!(
-                    "Shared {name} ({size}). Others get it with: download_file {}",
-                    quoted(&name)
+                    "File uploaded successfully: {name} ({size}) is shared{with}. Others get it with: {how}"
                 ),
             )
         }
@@ -68,18 +136,22 @@ pub fn upload_file(shell: &mut PeerShell, typed: &str) -> Result<String, ShellEr
     };
     shell
         .peer
-        .seed(metainfo, made.storage, Some(public(&name)), published)?;
+        .seed(metainfo, made.storage, Some(share), published)?;
     Ok(said)
 }
 
-/// The files of the public group.
-pub fn list_files(shell: &mut PeerShell) -> Result<String, ShellError> {
-    let request = Request::ListFiles {
-        group: GroupName::public(),
-    };
-    let entries = FileEntry::list_from_reply(shell.link.request(&request)?)?;
+/// The files of a group.
+pub fn list_files(shell: &mut PeerShell, group: Option<&str>) -> Result<String, ShellError> {
+    let group = parse_group(shell, group)?;
+    let entries = entries(&mut shell.link, &group)?;
     if entries.is_empty() {
-        return Ok("No files in the group at this time. Share one with: upload_file <path>".into());
+        let to = match group.is_public() {
+            true => String::new(),
+            false => format!(" {group}"),
+        };
+        return Ok(format!(
+            "No files in the group at this time. Share one with: upload_file <path>{to}"
+        ));
     }
     let rows: Vec<Vec<String>> = entries
         .iter()
@@ -102,45 +174,75 @@ pub fn list_files(shell: &mut PeerShell) -> Result<String, ShellError> {
     Ok(table(&head, &rows))
 }
 
-/// The names of the public group's files, for completion.
-pub fn file_names(link: &mut TrackerLink) -> Vec<String> {
-    let request = Request::ListFiles {
-        group: GroupName::public(),
-    };
-    let entries = link.request(&request).ok().map(FileEntry::list_from_reply);
-    let entries = entries.and_then(Result::ok).unwrap_or_default();
-    entries
-        .into_iter()
-        .map(|entry| entry.name.as_str().to_string())
-        .collect()
+fn entries(link: &mut TrackerLink, group: &GroupName) -> Result<Vec<FileEntry>, LinkError> {
+    let group = group.clone();
+    let reply = link.request(&Request::ListFiles { group })?;
+    Ok(FileEntry::list_from_reply(reply)?)
 }
 
-/// Fetches a file of the public group.
+/// The names of a group's files, for completion.
+pub fn file_names(link: &mut TrackerLink, group: &GroupName) -> Vec<String> {
+    let entries = entries(link, group).unwrap_or_default();
+    let name = |entry: FileEntry| entry.name.as_str().to_string();
+    entries.into_iter().map(name).collect()
+}
+
+/// The group that a command names, or the public one. For any other one must be logged in.
+fn parse_group(shell: &PeerShell, word: Option<&str>) -> Result<GroupName, ShellError> {
+    let Some(word) = word else {
+        return Ok(GroupName::public());
+    };
+    let group: GroupName = word
+        .parse()
+        .map_err(|error| ShellError::Other(format!("`{word}` is no group: its name {error}")))?;
+    if !group.is_public() {
+        groups::needs_login(shell)?;
+    }
+    Ok(group)
+}
+
+/// Fetches a file of a group.
 pub fn download_file(
     shell: &mut PeerShell,
+    group: Option<&str>,
     file: &str,
     destination: Option<&str>,
 ) -> Result<String, ShellError> {
+    let group = parse_group(shell, group)?;
     let name: FileName = file
         .parse()
         .map_err(|error| ShellError::Other(format!("`{file}` is no file name: {error}")))?;
-    let request = Request::DownloadFile {
-        group: GroupName::public(),
-        name,
+    let user = match group.is_public() {
+        true => None,
+        false => Some(groups::needs_login(shell)?),
     };
-    let metainfo = Arc::new(Download::from_reply(shell.link.request(&request)?)?);
+    let metainfo = Arc::new(torrent_of(shell, &group, &name)?);
     let pieces = metainfo.layout.pieces();
     log::trace!(target: "hop", "{file}: the tracker sent its torrent, pieces: {pieces}");
     if let Some(text) = there_already(shell, &metainfo)? {
         return Ok(text);
     }
     let target = target(shell, file, destination)?;
+    let share = Share { group, name, user };
     shell
         .peer
-        .download(metainfo.clone(), &target, Some(public(file)), &|| {
+        .download(metainfo.clone(), &target, Some(share), &|| {
             shell.interrupt.came()
         })?;
     Ok(begun(shell, &metainfo, &target))
+}
+
+/// The torrent that a group knows by this name.
+fn torrent_of(
+    shell: &mut PeerShell,
+    group: &GroupName,
+    name: &FileName,
+) -> Result<Metainfo, ShellError> {
+    let request = Request::DownloadFile {
+        group: group.clone(),
+        name: name.clone(),
+    };
+    Ok(Download::from_reply(shell.link.request(&request)?)?)
 }
 
 /// Fetches or serves what a `.torrent` file describes.
@@ -206,8 +308,25 @@ fn target(shell: &PeerShell, name: &str, destination: Option<&str>) -> Result<Pa
 }
 
 /// Shares a file no longer. It stays on the disk.
-pub fn stop_share(shell: &mut PeerShell, file: &str) -> Result<String, ShellError> {
-    let torrent = shell.find(file)?;
+pub fn stop_share(
+    shell: &mut PeerShell,
+    group: Option<&str>,
+    file: &str,
+) -> Result<String, ShellError> {
+    let torrent = match group {
+        None => Some(shell.find(file)?),
+        Some(_) => {
+            let group = parse_group(shell, group)?;
+            let is_it = |share: &Share| share.group == group && share.name.as_str() == file;
+            let torrents = shell.peer.torrents()?;
+            torrents
+                .into_iter()
+                .find(|torrent| torrent.share.as_ref().is_some_and(is_it))
+        }
+    };
+    let Some(torrent) = torrent else {
+        return stop_share_elsewhere(shell, group, file);
+    };
     let Some(share) = torrent.share.clone() else {
         let text = format!(
             "{file} is not shared in a group; `remove {}` ends it",
@@ -216,29 +335,41 @@ pub fn stop_share(shell: &mut PeerShell, file: &str) -> Result<String, ShellErro
         return Err(ShellError::Other(text));
     };
     shell.peer.remove(torrent.info_hash)?;
-    let (group, name) = (
-        share.group.parse::<GroupName>(),
-        share.name.parse::<FileName>(),
-    );
-    if let (Ok(group), Ok(name)) = (group, name) {
-        let holder = holder(shell);
-        let info_hash = torrent.info_hash;
-        let request = Request::StopShare {
-            group,
-            name,
-            info_hash,
-            holder,
-        };
-        if let Err(error) = shell.link.request(&request) {
-            return Ok(format!(
-                "Stopped sharing {file}, but {error}: it stays listed for a while."
-            ));
-        }
+    let request = Request::StopShare {
+        group: share.group,
+        name: share.name,
+        info_hash: torrent.info_hash,
+        holder: holder(shell),
+    };
+    let path = torrent.path.display();
+    let told = shell.link.request(&request).map_err(ShellError::from);
+    Ok(match told.and_then(groups::sentence) {
+        Ok(_) => format!("Stopped sharing this file: {file}. It stays on the disk: {path}"),
+        Err(error) => format!("Stopped sharing {file} here ({path}), but {error}"),
+    })
+}
+
+/// What the user shares from another peer.
+fn stop_share_elsewhere(
+    shell: &mut PeerShell,
+    group: Option<&str>,
+    file: &str,
+) -> Result<String, ShellError> {
+    let group = parse_group(shell, group)?;
+    let name: FileName = file
+        .parse()
+        .map_err(|error| ShellError::Other(format!("`{file}` is no file name: {error}")))?;
+    if group.is_public() {
+        return Err(ShellError::NotHere(file.into()));
     }
-    Ok(format!(
-        "Stopped sharing {file}. It stays on the disk: {}",
-        torrent.path.display()
-    ))
+    let info_hash = torrent_of(shell, &group, &name)?.info_hash;
+    let request = Request::StopShare {
+        group,
+        name,
+        info_hash,
+        holder: holder(shell),
+    };
+    groups::sentence(shell.link.request(&request)?)
 }
 
 /// Writes `<name>.torrent` into the current folder.
@@ -348,12 +479,5 @@ fn holder(shell: &PeerShell) -> Holder {
     Holder {
         peer_id: shell.peer.peer_id(),
         port: shell.peer.local_addr().port(),
-    }
-}
-
-fn public(name: &str) -> Share {
-    Share {
-        group: GroupName::public().as_str().to_string(),
-        name: name.to_string(),
     }
 }

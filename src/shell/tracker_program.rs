@@ -79,7 +79,7 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let lines = if terminal {
         let state = tracker.state().clone();
-        let names = Box::new(move |kind| match kind {
+        let names = Box::new(move |kind, _: &[String]| match kind {
             Kind::File => state.file_names(),
             _ => Vec::new(),
         });

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::FileStamp;
+use crate::control::names::{FileName, GroupName, UserName};
 use crate::torrent::bencode::{BencodeError, Encoder, Value};
 use crate::torrent::bitfield::Bitfield;
 use crate::torrent::metainfo::{MAX_TORRENT_BYTES, Metainfo, MetainfoError};
@@ -45,8 +46,10 @@ pub struct Record {
 /// Under which name which group finds a torrent.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Share {
-    pub group: String,
-    pub name: String,
+    pub group: GroupName,
+    pub name: FileName,
+    /// Whose it is; nobody's in the public group.
+    pub user: Option<UserName>,
 }
 
 /// How far a record can be believed.
@@ -113,8 +116,11 @@ impl Record {
             record.text("paused").int(self.paused.into());
             if let Some(share) = &self.share {
                 record.text("share").dict(|entry| {
-                    entry.text("group").text(&share.group);
-                    entry.text("name").text(&share.name);
+                    entry.text("group").text(share.group.as_str());
+                    entry.text("name").text(share.name.as_str());
+                    if let Some(user) = &share.user {
+                        entry.text("user").text(user.as_str());
+                    }
                 });
             }
             record.text("target").bytes(&path_bytes(&self.target));
@@ -152,8 +158,12 @@ impl Record {
         }
         let share = match record.get("share") {
             Some(share) => Some(Share {
-                group: find(share, "group", |v| v.text())?.into(),
-                name: find(share, "name", |v| v.text())?.into(),
+                group: find(share, "group", |v| v.text()?.parse().ok())?,
+                name: find(share, "name", |v| v.text()?.parse().ok())?,
+                user: match share.get("user") {
+                    Some(_) => Some(find(share, "user", |v| v.text()?.parse().ok())?),
+                    None => None,
+                },
             }),
             None => None,
         };
@@ -260,8 +270,9 @@ pub(super) mod tests {
             downloaded: u64::from(u32::MAX) * 10,
             paused: true,
             share: Some(Share {
-                group: "public".into(),
-                name: "f".into(),
+                group: "CS101".parse().unwrap(),
+                name: "f".parse().unwrap(),
+                user: Some("bob".parse().unwrap()),
             }),
             added: 1_700_000_000,
         }

@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::{HashOutcome, HashPool, HashTask, Purpose};
+use crate::control::stamp::GroupId;
 use crate::storage::StorageError;
 use crate::storage::content::{Content, ContentError};
 use crate::storage::files::FileStorage;
@@ -14,12 +15,12 @@ use crate::torrent::layout::Layout;
 use crate::torrent::metainfo::Metainfo;
 
 /// How a new torrent shall be.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Wish {
     /// In bytes; by the content's size if None.
     pub piece_length: Option<u32>,
-    /// For the named trackers only (BEP 27).
-    pub private: bool,
+    /// For this group only.
+    pub group: Option<GroupId>,
 }
 
 /// A torrent that is being made.
@@ -70,7 +71,10 @@ pub fn make_torrent(
                     // All are there: an unreadable piece ends the making of a torrent.
                     let hashes = hashes.into_iter().filter_map(|(_, hash)| hash).collect();
                     let layout = Layout::clone(&layout);
-                    let metainfo = Metainfo::build(layout, hashes, wish.private);
+                    let metainfo = match wish.group {
+                        Some(id) => Metainfo::build_for_group(layout, hashes, &id.to_string()),
+                        None => Metainfo::build(layout, hashes, false),
+                    };
                     Ok(Made { metainfo, storage })
                 }
                 HashOutcome::Cancelled => Err(MakeError::Cancelled),
@@ -98,7 +102,7 @@ mod tests {
         let (done, made) = crossbeam_channel::unbounded();
         let wish = Wish {
             piece_length,
-            private: false,
+            group: None,
         };
         make_torrent(&pool, Arc::default(), path, wish, move |made| {
             drop(done.send(made));

@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use crate::announce::request::{AnnounceRequest, Event};
-use crate::control::names::{FileName, GroupName};
 use crate::control::request::{Holder, Upload};
 use crate::peer::announcer::{Announced, Announcer, Tracker};
 
@@ -115,21 +114,15 @@ impl Managed {
         };
         self.published = Some(connections);
         let share = self.share.as_ref().filter(|_| !known);
-        let names = share.map(|share| {
-            (
-                share.group.parse::<GroupName>(),
-                share.name.parse::<FileName>(),
-            )
-        });
-        if let Some((Ok(group), Ok(name))) = names {
+        if let Some(share) = share {
             let metainfo = (*self.shared.metainfo).clone();
             let holder = Holder {
                 peer_id: us.peer_id,
                 port: us.port,
             };
             announcer.publish(Upload {
-                group,
-                name,
+                group: share.group.clone(),
+                name: share.name.clone(),
                 metainfo,
                 holder,
             });

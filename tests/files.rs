@@ -279,7 +279,7 @@ fn a_foreign_file_of_the_same_name_is_left_alone() {
     // Somewhere else there is room for it.
     pair.getter
         .run(&format!(
-            "download_file file.bin \"{}\"",
+            "download_file public file.bin \"{}\"",
             temp.path().join("else.bin").display()
         ))
         .unwrap();

@@ -81,6 +81,11 @@ fn work(queue: &Receiver<DiskJob>, folder: &DownloadFolder, engine: &Sender<Inpu
                 storage,
             } => {
                 record.finished = storage.is_finished() && record.have.is_full();
+                // A clean record is believed without hashing: what it speaks of must be on the disk
+                // first, also if the power fails.
+                if record.clean && !record.finished {
+                    record.clean = storage.sync().is_ok();
+                }
                 // Without stamps the next run looks at what is there.
                 record.files = storage.stamps().unwrap_or_default();
                 folder.remember(&record)

@@ -13,6 +13,7 @@ use crate::control::ticket::Ticket;
 use crate::peer::tracker_link::{LinkError, TrackerLink};
 
 use super::peer_shell::{PeerShell, ShellError};
+use super::screen::say;
 use super::secret;
 use super::table::{Align, table};
 
@@ -254,7 +255,7 @@ fn choose_password(
         if ask(shell, "The same again", otherwise)? == password {
             return Ok(password);
         }
-        println!("These were two different passwords. Once more:");
+        say!("These were two different passwords. Once more:");
     }
 }
 
@@ -270,7 +271,7 @@ fn patiently<T>(
                 code: Code::Busy,
                 sentence,
             })) if since.elapsed() < PATIENCE => {
-                println!("{sentence} (trying again)");
+                say!("{sentence} (trying again)");
                 if shell.interrupt.wait(PAUSE) {
                     return Err(ShellError::Interrupted);
                 }

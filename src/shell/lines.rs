@@ -22,6 +22,7 @@ use crate::runtime::threads;
 use super::completion::Completion;
 use super::interrupt::Interrupt;
 use super::screen::Screen;
+use super::screen::say;
 
 /// How a prompt shall be.
 pub struct Prompt {
@@ -142,7 +143,7 @@ fn edit_lines(
             match editor.readline(prompt.text) {
                 Ok(line) => break Some(Zeroizing::new(line)),
                 // Ctrl-C gives up the line, not the program.
-                Err(ReadlineError::Interrupted) => println!("`quit` or Ctrl-D leaves."),
+                Err(ReadlineError::Interrupted) => say!("`quit` or Ctrl-D leaves."),
                 Err(ReadlineError::Signal(_)) => {}
                 Err(ReadlineError::Eof) => break None,
                 Err(error) => return Err(error),

@@ -8,6 +8,7 @@ use crate::peer::view::{PeerRow, Status, TorrentView};
 use crate::torrent::metainfo::{MAX_TORRENT_BYTES, Metainfo};
 
 use super::peer_shell::{PeerShell, ShellError};
+use super::sharing::expand;
 use super::table::{Align, table};
 use super::units;
 
@@ -104,7 +105,7 @@ pub fn show_peers(peers: &[PeerRow], file: Option<&str>) -> String {
         })
         .collect();
     if rows.is_empty() {
-        return "No peers. They are found through the trackers; `info` shows which answer.".into();
+        return "No peers. They are found through the trackers, which `info` names.".into();
     }
     let (left, right) = (Align::Left, Align::Right);
     let head = [
@@ -135,7 +136,7 @@ fn peer_state(view: &crate::torrent::PeerView) -> String {
 
 /// What a `.torrent` file says.
 pub fn torrent_info(path: &str) -> Result<String, ShellError> {
-    let metainfo = read_torrent(Path::new(path))?;
+    let metainfo = read_torrent(&expand(path))?;
     let layout = &metainfo.layout;
     let mut text = format!(
         "name          {}\ninfo hash     {}\nsize          {} ({} bytes)\npieces        {} of {} bytes\nprivate       {}\n",
@@ -195,8 +196,12 @@ pub fn info(shell: &PeerShell) -> Result<String, ShellError> {
     let seeds = |torrent: &TorrentView| torrent.status == Status::Seeding;
     let fetches = |torrent: &TorrentView| torrent.status == Status::Downloading;
     let seeding = torrents.iter().any(seeds) && !torrents.iter().any(fetches);
+    let user = match shell.peer.account.user() {
+        Some(user) => user.to_string(),
+        None => "nobody is logged in".into(),
+    };
     Ok(format!(
-        "address       {}\nid            {}\nupload        {}\ndownload      {}\ntrackers      {}\nlimits        up {}, down {}\ngot           {} at {}\ngave          {} at {}\nCurrent status: {}.",
+        "address       {}\nid            {}\nuser          {user}\nupload        {}\ndownload      {}\ntrackers      {}\nlimits        up {}, down {}\ngot           {} at {}\ngave          {} at {}\nCurrent status: {}.",
         shell.peer.local_addr(),
         shell.peer.peer_id(),
         shell.upload.display(),

@@ -25,6 +25,7 @@ use super::listing;
 use super::news;
 use super::peer_shell::{Flow, PeerShell, ShellError};
 use super::screen::Screen;
+use super::screen::say;
 
 /// A BitTorrent peer with a prompt.
 #[derive(Parser, Debug)]
@@ -69,7 +70,7 @@ pub fn run(args: Args) -> ExitCode {
     let screen = Screen::new();
     screen.init_logging();
     if let Some(file) = &args.torrent_info {
-        return report(listing::torrent_info(file).map(|text| print!("{text}")));
+        return report(listing::torrent_info(file).map(|text| say!("{}", text.trim_end())));
     }
     let interrupt = match Interrupt::on_signals() {
         Ok(interrupt) => interrupt,
@@ -108,7 +109,7 @@ fn start(args: &Args, interrupt: Arc<Interrupt>) -> Result<PeerShell, ShellError
     };
     let (peer, notices) = Peer::start(config)?;
     notices.iter().for_each(|notice| eprintln!("{notice}"));
-    println!("listening on {}", peer.local_addr());
+    say!("listening on {}", peer.local_addr());
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     Ok(PeerShell::new(
         peer,
@@ -187,7 +188,7 @@ fn run_commands(shell: &mut PeerShell, args: &Args, screen: &Screen) -> io::Resu
 
 /// Takes commands from a person: an error is told, and the prompt comes back.
 fn prompt_loop(shell: &mut PeerShell, lines: &Lines) {
-    println!("Type `help` for the commands; Tab completes.");
+    say!("Type `help` for the commands; Tab completes.");
     loop {
         shell.interrupt.forget();
         let interrupt = shell.interrupt.clone();
@@ -195,7 +196,7 @@ fn prompt_loop(shell: &mut PeerShell, lines: &Lines) {
             Next::Line(line) => match shell.run(&line) {
                 Ok(Flow::Next) => {}
                 Ok(Flow::Quit) => return,
-                Err(error) => println!("{error}"),
+                Err(error) => say!("{error}"),
             },
             Next::End | Next::Signal => return,
         }

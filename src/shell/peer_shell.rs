@@ -26,6 +26,7 @@ use crate::torrent::metainfo::MetainfoError;
 
 use super::completion::Names;
 use super::interrupt::Interrupt;
+use super::screen::say;
 use super::{groups, listing, sharing, units, waiting};
 
 /// A peer and all that its prompt needs.
@@ -181,7 +182,12 @@ impl PeerShell {
             }
             "torrent_info" => listing::torrent_info(needed(&args, "file.torrent"))?,
             "show_downloads" => listing::show_downloads(&self.peer.torrents()?),
-            "show_peers" => listing::show_peers(&self.peer.peers()?, args.one("file")),
+            "show_peers" => {
+                let file = args.one("file");
+                let torrent = file.map(|file| self.find(file)).transpose()?;
+                let name = torrent.as_ref().map(|torrent| torrent.name.as_str());
+                listing::show_peers(&self.peer.peers()?, name)
+            }
             "info" => listing::info(self)?,
             "progress" => waiting::progress(self)?,
             "wait" => waiting::wait(self)?,
@@ -226,7 +232,7 @@ impl PeerShell {
             other => return Err(ShellError::Other(format!("`{other}` cannot be done yet"))),
         };
         if !text.is_empty() {
-            println!("{}", text.trim_end());
+            say!("{}", text.trim_end());
         }
         Ok(Flow::Next)
     }

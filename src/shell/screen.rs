@@ -12,6 +12,20 @@ use rustyline::ExternalPrinter;
 
 use crate::runtime::threads;
 
+/// Prints a line as `println!` does, but is content if nobody reads it any more: the end of
+/// `peer -c ... | head` is not a mistake of ours.
+macro_rules! say {
+    ($($text:tt)*) => {
+        $crate::shell::screen::print_line(&format!($($text)*))
+    };
+}
+pub(super) use say;
+
+/// What [`say!`] does.
+pub fn print_line(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
 /// Texts that may wait for the prompt; further ones are lost.
 const WAITING: usize = 4096;
 

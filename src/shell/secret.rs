@@ -10,6 +10,7 @@ use crate::control::password::{MAX_PASSWORD, Password};
 
 use super::interrupt::Interrupt;
 use super::peer_shell::ShellError;
+use super::screen::say;
 
 /// How often a signal is looked for.
 const POLL: std::time::Duration = std::time::Duration::from_millis(100);
@@ -31,10 +32,10 @@ pub fn ask(question: &str, interrupt: &Interrupt) -> Result<Password, ShellError
         print!("{question}: ");
         let _ = io::stdout().flush();
         let line = read_hidden(interrupt);
-        println!();
+        say!("");
         match line?.parse::<Password>() {
             Ok(password) => return Ok(password),
-            Err(error) => println!("The password {error}."),
+            Err(error) => say!("The password {error}."),
         }
     }
 }

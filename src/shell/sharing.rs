@@ -21,6 +21,7 @@ use crate::torrent::metainfo::Metainfo;
 use super::groups;
 use super::listing::{self, read_torrent};
 use super::peer_shell::{PeerShell, ShellError, quoted};
+use super::screen::say;
 use super::table::{Align, table};
 use super::units;
 
@@ -438,7 +439,7 @@ fn find_upload(shell: &PeerShell, typed: &str) -> Result<PathBuf, ShellError> {
 }
 
 /// `~` at the beginning is the user's home.
-fn expand(typed: &str) -> PathBuf {
+pub fn expand(typed: &str) -> PathBuf {
     match (typed.strip_prefix("~/"), std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(typed),
@@ -451,7 +452,7 @@ fn hash(shell: &PeerShell, path: &Path, wish: Wish) -> Result<Made, ShellError> 
     let open = shell.peer.open_files.clone();
     let making = make::make_torrent(&shell.peer.pool, open, path, wish, on_done)?;
     for skipped in &making.skipped {
-        println!("Left out: {skipped}");
+        say!("Left out: {skipped}");
     }
     let bar = ProgressBar::new(making.task.progress().total).with_style(hashing_style());
     let result = loop {

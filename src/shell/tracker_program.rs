@@ -19,6 +19,7 @@ use super::lines::{Lines, Next, Prompt};
 use super::peer_program::read_tracker_info;
 use super::peer_shell::{Flow, ShellError, help, needed};
 use super::screen::Screen;
+use super::screen::say;
 use super::table::{Align, table};
 use super::units;
 
@@ -71,7 +72,7 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
         ..Config::new(address)
     };
     let tracker = Tracker::start(config).map_err(|error| other(&error))?;
-    println!("listening on {}", tracker.local_addr());
+    say!("listening on {}", tracker.local_addr());
     if args.no_prompt {
         let _ = interrupt.receiver().recv();
         return Ok(true);
@@ -95,7 +96,7 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
     };
     let lines = lines.map_err(|error| other(&error))?;
     if terminal {
-        println!("Type `help` for the commands; Tab completes.");
+        say!("Type `help` for the commands; Tab completes.");
     }
     Ok(take_commands(tracker.state(), &lines, &interrupt, terminal))
 }
@@ -129,7 +130,7 @@ fn take_commands(state: &Arc<State>, lines: &Lines, interrupt: &Interrupt, termi
         match run_line(state, &line) {
             Ok(Flow::Next) => {}
             Ok(Flow::Quit) => return good,
-            Err(error) if terminal => println!("{error}"),
+            Err(error) if terminal => say!("{error}"),
             Err(error) => {
                 eprintln!("{error}");
                 good = false;
@@ -154,7 +155,7 @@ fn run_line(state: &State, line: &str) -> Result<Flow, ShellError> {
         "peers" => peers(state, needed(&args, "file"))?,
         other => return Err(ShellError::Other(format!("`{other}` cannot be done yet"))),
     };
-    println!("{}", text.trim_end());
+    say!("{}", text.trim_end());
     Ok(Flow::Next)
 }
 

@@ -11,6 +11,7 @@ use crate::peer::view::{Status, TorrentView};
 use crate::torrent::id::InfoHash;
 
 use super::peer_shell::{PeerShell, ShellError};
+use super::screen::say;
 use super::{listing, units};
 
 /// How often bars move.
@@ -26,7 +27,7 @@ pub fn progress(shell: &mut PeerShell) -> Result<String, ShellError> {
     if shell.peer.torrents()?.is_empty() {
         return Ok("Nothing to show. Try: list_files".into());
     }
-    println!("Any key returns to the prompt.");
+    say!("Any key returns to the prompt.");
     let mut bars = Bars::new();
     let raw = terminal::enable_raw_mode().is_ok();
     let result = loop {
@@ -34,7 +35,12 @@ pub fn progress(shell: &mut PeerShell) -> Result<String, ShellError> {
             Ok(torrents) => bars.show(&torrents),
             Err(error) => break Err(error),
         }
-        if shell.interrupt.came() || key_pressed(raw) {
+        let end = match raw {
+            true => shell.interrupt.came() || key_pressed(),
+            // No key can be seen: a signal ends it.
+            false => shell.interrupt.wait(REFRESH),
+        };
+        if end {
             break Ok(());
         }
     };
@@ -47,8 +53,8 @@ pub fn progress(shell: &mut PeerShell) -> Result<String, ShellError> {
 }
 
 /// Waits a moment for a key.
-fn key_pressed(raw: bool) -> bool {
-    if !raw || !event::poll(REFRESH).unwrap_or(true) {
+fn key_pressed() -> bool {
+    if !event::poll(REFRESH).unwrap_or(true) {
         return false;
     }
     match event::read() {
@@ -105,7 +111,7 @@ fn tell(torrent: &TorrentView, told: &mut HashMap<InfoHash, (String, Instant)>) 
     let news = format!("{} {} %{state}", torrent.name, torrent.percent());
     let last = told.get(&torrent.info_hash);
     if last.is_none_or(|(last, at)| *last != news && at.elapsed() >= TELL) {
-        println!(
+        say!(
             "{news}, {}, {}",
             units::rate(torrent.rate_down),
             units::count(torrent.peers, "peer")

@@ -2,6 +2,7 @@
 //!
 //! Pure: time and randomness are arguments. Not here: who may ask, and how it is answered.
 
+pub mod attempts;
 pub mod shares;
 pub mod swarms;
 

@@ -2,8 +2,10 @@
 //!
 //! Not here: what the threads do.
 
+pub mod channel;
 pub mod listener;
 pub mod stop;
 pub mod stream;
 pub mod threads;
+pub mod tls;
 pub mod workers;

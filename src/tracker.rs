@@ -17,6 +17,8 @@ pub mod config;
 pub mod connections;
 pub mod control_door;
 pub mod http_door;
+pub mod identity;
+pub mod passwords;
 pub mod state;
 pub mod sweeper;
 

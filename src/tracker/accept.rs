@@ -2,7 +2,6 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::runtime::listener::Listener;
 use crate::runtime::stream::Stream;
@@ -18,9 +17,6 @@ const STACK: usize = if cfg!(debug_assertions) {
 } else {
     128 * 1024
 };
-
-/// How long a client that is refused may take to say which dialect it wants to hear it in.
-const REFUSAL: Duration = Duration::from_secs(1);
 
 /// Accepts until told to stop. Returns the crew, whose threads serve the last clients.
 pub fn run(listener: &Listener, state: &Arc<State>) -> Workers {
@@ -41,7 +37,7 @@ fn admit(
 ) -> std::io::Result<()> {
     let config = &state.config;
     let stop = state.stop.clone();
-    let mut stream = Stream::new(socket, stop, config.poll, config.first_byte)?;
+    let stream = Stream::new(socket, stop, config.poll, config.first_byte)?;
     match state.connections.enter(from.ip(), &stream) {
         Ok(place) => {
             let state = state.clone();
@@ -56,9 +52,9 @@ fn admit(
             let Some(place) = state.connections.enter_refusal() else {
                 return Ok(());
             };
-            stream.set_patience(REFUSAL);
+            let state = state.clone();
             crew.run(move || {
-                client::refuse(stream, full);
+                client::refuse(&state, stream, full);
                 drop(place);
             })
         }

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::announce::http::{After, Status, response};
 use crate::control::reply::{Code, Reply};
+use crate::runtime::channel::Channel;
 use crate::runtime::stream::Stream;
 
 use super::connections::Full;
@@ -19,11 +20,20 @@ const FAREWELL: Duration = Duration::from_secs(1);
 /// How many bytes we listen to then.
 const FAREWELL_BYTES: usize = 256 * 1024;
 
-/// What a connection's first byte says.
+/// How long a client that is refused may take to say which dialect it wants to hear it in.
+const REFUSAL: Duration = Duration::from_secs(1);
+
+/// The first byte of a TLS handshake.
+const TLS: u8 = 0x16;
+
+/// Said to a peer that does not know our key, in the clear. It ends in what the user can do.
+const TLS_ONLY: &str = "this tracker speaks TLS only: its line in tracker_info.txt needs its key, \
+                        which `tracker --key` prints";
+
+/// What a connection's first byte says; inside TLS, the first byte there.
 enum Dialect {
     Http,
     Control,
-    Tls,
 }
 
 fn dialect(first: u8) -> Dialect {
@@ -31,50 +41,61 @@ fn dialect(first: u8) -> Dialect {
         // Methods are in capitals, commands are not; seed 1's `REGISTER` and `GETPEERS` will be
         // told apart by the whole first word.
         b'A'..=b'Z' => Dialect::Http,
-        // A TLS handshake record.
-        0x16 => Dialect::Tls,
         _ => Dialect::Control,
     }
 }
 
 /// Serves a client until one of both has enough.
 pub fn serve(state: &State, stream: Stream, from: SocketAddr) {
-    let result = match first_byte(&stream) {
-        Ok(None) => Ok(()),
-        Ok(Some(first)) => match dialect(first) {
-            Dialect::Http => http_door::serve(state, stream, from),
-            Dialect::Control => control_door::serve(state, stream, from),
-            Dialect::Tls => {
-                let reply = Reply::err(Code::BadRequest, "this tracker does not speak TLS");
-                say_goodbye(stream, &encode(&reply))
-            }
-        },
-        Err(error) => Err(error),
-    };
+    let result = greet(state, stream, state.config.first_byte).and_then(|client| match client {
+        None => Ok(()),
+        Some((channel, Dialect::Http)) => http_door::serve(state, channel, from),
+        Some((channel, Dialect::Control)) if state.config.tls_required && !channel.is_tls() => {
+            say_goodbye(channel, &encode(&Reply::err(Code::Denied, TLS_ONLY)))
+        }
+        Some((channel, Dialect::Control)) => control_door::serve(state, channel, from),
+    });
     if let Err(error) = result {
         log::debug!(target: "client", "{from}: {error}");
     }
 }
 
 /// Tells a client in its dialect why it is not served.
-pub fn refuse(stream: Stream, why: Full) {
-    let Ok(Some(first)) = first_byte(&stream) else {
+pub fn refuse(state: &State, stream: Stream, why: Full) {
+    let Ok(Some((channel, dialect))) = greet(state, stream, REFUSAL) else {
         return;
     };
-    let answer = match dialect(first) {
+    let answer = match dialect {
         Dialect::Http => {
             let text = format!("{why}\n");
             response(Status::Busy, "text/plain", After::Close, text.as_bytes())
         }
-        Dialect::Control | Dialect::Tls => encode(&Reply::err(Code::Busy, why)),
+        Dialect::Control => encode(&Reply::err(Code::Busy, why)),
     };
     // It is going anyway.
-    let _ = say_goodbye(stream, &answer);
+    let _ = say_goodbye(channel, &answer);
 }
 
-fn first_byte(stream: &Stream) -> io::Result<Option<u8>> {
+/// Waits for the first byte, shakes hands if that is TLS's, and then waits for the first byte
+/// inside, all in `time` from the first. `None` if the client has gone.
+fn greet(
+    state: &State,
+    mut stream: Stream,
+    time: Duration,
+) -> io::Result<Option<(Channel, Dialect)>> {
+    stream.set_patience(time);
     let mut first = [0];
-    Ok((stream.peek(&mut first)? > 0).then_some(first[0]))
+    if stream.peek(&mut first)? == 0 {
+        return Ok(None);
+    }
+    if first != [TLS] {
+        return Ok(Some((stream.into(), dialect(first[0]))));
+    }
+    stream.set_deadline(Some(Instant::now() + time));
+    let accepted = state.config.identity.acceptor().accept(stream);
+    let mut channel = accepted.map_err(io::Error::other)?;
+    let first = channel.first_byte()?;
+    Ok(first.map(|first| (channel, dialect(first))))
 }
 
 /// The bytes of a reply. One that is over the limits is our own fault.
@@ -86,7 +107,7 @@ pub(super) fn encode(reply: &Reply) -> Vec<u8> {
 }
 
 /// Sends the last words and sees to it that they arrive.
-pub(super) fn say_goodbye(mut stream: Stream, words: &[u8]) -> io::Result<()> {
+pub(super) fn say_goodbye(mut stream: Channel, words: &[u8]) -> io::Result<()> {
     stream.set_deadline(Some(Instant::now() + FAREWELL));
     stream.write_all(words)?;
     stream.finish_writing();

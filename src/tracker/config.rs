@@ -1,15 +1,24 @@
 //! What can be told to a tracker when it starts.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::registry::{shares, swarms};
+
+use super::identity::Identity;
 
 /// Every limit of a tracker. The defaults are for a small machine on a network of strangers.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Where to listen; port 0 lets the system choose.
     pub address: SocketAddr,
+    /// Who it is. The program takes it from a file; this one ends with the process.
+    pub identity: Arc<Identity>,
+    /// Whether control lines are refused outside of TLS: tracker_info.txt gives our key, so all
+    /// of our peers can speak it. HTTP stays open, for clients that know no key; it shows nothing
+    /// but what is public.
+    pub tls_required: bool,
     /// How many connections there may be at once, each with its thread.
     pub connections: usize,
     /// How many of them from one address: a classroom behind one router is one address.
@@ -37,6 +46,8 @@ impl Config {
     pub fn new(address: SocketAddr) -> Config {
         Config {
             address,
+            identity: Arc::new(Identity::ephemeral()),
+            tls_required: false,
             connections: 12_000,
             connections_per_address: 1024,
             first_byte: Duration::from_secs(10),

@@ -8,7 +8,7 @@ use crate::control::command::{Place, help};
 use crate::control::frame::{Frame, FrameError, read_body, read_line};
 use crate::control::reply::{Code, Download, FileEntry, Reply, announce_to_reply};
 use crate::control::request::Request;
-use crate::runtime::stream::Stream;
+use crate::runtime::channel::Channel;
 
 use super::client::{encode, say_goodbye};
 use super::state::{Refused, State};
@@ -24,8 +24,8 @@ enum Next {
 }
 
 /// Answers requests until the client has enough, is silent for too long, or gets out of step.
-pub fn serve(state: &State, stream: Stream, from: SocketAddr) -> io::Result<()> {
-    let mut reader = BufReader::with_capacity(READ_BUFFER, stream);
+pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()> {
+    let mut reader = BufReader::with_capacity(READ_BUFFER, channel);
     loop {
         reader.get_mut().set_deadline(None);
         reader.get_mut().set_patience(state.config.idle);
@@ -65,7 +65,7 @@ enum Read {
 }
 
 /// A frame whose body has its place in the memory for bodies.
-fn read_request(state: &State, reader: &mut BufReader<Stream>) -> Result<Read, FrameError> {
+fn read_request(state: &State, reader: &mut BufReader<Channel>) -> Result<Read, FrameError> {
     let Some(line) = read_line(reader)? else {
         return Ok(Read::End);
     };

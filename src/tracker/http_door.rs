@@ -9,7 +9,7 @@ use crate::announce::http::{After, Head, MAX_HEAD, Status, response};
 use crate::announce::request::AnnounceRequest;
 use crate::announce::response::failure;
 use crate::announce::scrape::ScrapeRequest;
-use crate::runtime::stream::Stream;
+use crate::runtime::channel::Channel;
 
 use super::client::say_goodbye;
 use super::state::State;
@@ -18,7 +18,7 @@ use super::state::State;
 const READ_AT_ONCE: usize = 1024;
 
 /// Answers requests until the client has enough or is silent for too long.
-pub fn serve(state: &State, mut stream: Stream, from: SocketAddr) -> io::Result<()> {
+pub fn serve(state: &State, mut stream: Channel, from: SocketAddr) -> io::Result<()> {
     let mut buffer = Vec::with_capacity(READ_AT_ONCE);
     loop {
         let head = match Head::parse(&buffer) {
@@ -51,7 +51,8 @@ pub fn serve(state: &State, mut stream: Stream, from: SocketAddr) -> io::Result<
         if after == After::Close {
             // Nothing unread is left by a well-behaved client, and most are: no farewell then.
             return if length == buffer.len() {
-                stream.write_all(&answer)
+                stream.write_all(&answer)?;
+                stream.say_end()
             } else {
                 say_goodbye(stream, &answer)
             };
@@ -64,7 +65,7 @@ pub fn serve(state: &State, mut stream: Stream, from: SocketAddr) -> io::Result<
     }
 }
 
-fn read_some(stream: &mut Stream, buffer: &mut Vec<u8>) -> io::Result<usize> {
+fn read_some(stream: &mut Channel, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let had = buffer.len();
     buffer.resize((had + READ_AT_ONCE).min(MAX_HEAD), 0);
     let got = stream.read(&mut buffer[had..]);

@@ -1,10 +1,24 @@
-//! What a tracker knows: which torrents are shared under which name, and who is in their swarms.
+//! What a tracker knows: users, groups and what they share, kept for ever; what everybody shares
+//! and who is in which swarm, for as long as it is announced.
 //!
-//! Pure: time and randomness are arguments. Not here: who may ask, and how it is answered.
+//! What is kept is a set of [`fact`]s, merged into [`facts`]; what a user may do to them is
+//! decided in [`change`]. Pure: time and randomness are arguments. Not here: sockets and files,
+//! and how a request is answered.
 
+pub mod access;
 pub mod attempts;
+pub mod change;
+pub mod fact;
+pub mod facts;
+pub mod group;
+pub mod latest;
+pub mod news;
+pub mod refused;
+#[cfg(test)]
+mod script;
 pub mod shares;
 pub mod swarms;
+pub mod views;
 
 /// Seconds on a clock that never goes back, such as since the tracker's start. Small, because
 /// every peer of every swarm carries one.

@@ -208,11 +208,11 @@ fn split_port(word: Word<'_>) -> Result<(&str, Option<u16>), TrackerInfoError> {
 
 /// The word after an address. Some files of the original's kin have a second port there.
 fn parse_key(word: &Word<'_>) -> Result<Option<TrackerKey>, TrackerInfoError> {
-    if parse_port(*word).is_ok() {
-        return Ok(None);
+    match word.text.parse() {
+        Ok(key) => Ok(Some(key)),
+        Err(_) if parse_port(*word).is_ok() => Ok(None),
+        Err(_) => Err(word.error(Problem::Key)),
     }
-    let key = word.text.parse().map_err(|_| word.error(Problem::Key))?;
-    Ok(Some(key))
 }
 
 fn parse_port(word: Word<'_>) -> Result<u16, TrackerInfoError> {
@@ -282,6 +282,8 @@ mod tests {
             &format!("a:1 key {k1}, b:2 key {k2}"),
         );
         check("a 1 2\nb 2 3", "a:1, b:2");
+        let zeros = "0".repeat(64);
+        check(&format!("a 1 {zeros}"), &format!("a:1 key {zeros}"));
         check("127.0.0.1:0\n127.0.0.1:0", "127.0.0.1:0, 127.0.0.1:0");
     }
 

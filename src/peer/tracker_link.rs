@@ -7,11 +7,12 @@
 use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
 use crate::control::frame::{Frame, FrameError, LineError, read_frame};
+use crate::control::key::TrackerKey;
 use crate::control::names::UserName;
 use crate::control::news::NewsLine;
 use crate::control::password::Password;
@@ -19,8 +20,10 @@ use crate::control::reply::{Code, LoggedIn, Reply, ReplyError};
 use crate::control::request::Request;
 use crate::control::stamp::Stamp;
 use crate::control::tracker_info::TrackerAddress;
+use crate::runtime::channel::Channel;
 use crate::runtime::stop::Stop;
 use crate::runtime::stream::{POLL, Stream};
+use crate::runtime::tls::{self, TlsError};
 
 use super::account::Account;
 
@@ -59,10 +62,27 @@ enum Broken {
     Frame(#[from] FrameError),
     #[error("the tracker closed the connection")]
     Closed,
+    #[error(
+        "the key in tracker_info.txt ({key}) is not this tracker's ({shown}): ask for its line, \
+         which `tracker --key` prints"
+    )]
+    WrongKey { key: TrackerKey, shown: TrackerKey },
+    #[error(
+        "tracker_info.txt gives its key, so TLS is asked for, and {0}: ask for its line, which \
+         `tracker --key` prints"
+    )]
+    NoTls(TlsError),
     #[error("another user is logged in by now")]
     OtherLogin,
     #[error(transparent)]
     Reply(#[from] ReplyError),
+}
+
+impl Broken {
+    /// The user should know, though another tracker may serve as well.
+    fn is_distrust(&self) -> bool {
+        matches!(self, Broken::WrongKey { .. } | Broken::NoTls(_))
+    }
 }
 
 pub struct TrackerLink {
@@ -76,8 +96,7 @@ pub struct TrackerLink {
 
 struct Open {
     address: SocketAddr,
-    stream: Stream,
-    input: BufReader<Stream>,
+    channel: BufReader<Channel>,
     /// The number of the login that was made on it.
     login: Option<u64>,
 }
@@ -122,6 +141,7 @@ impl TrackerLink {
             }
         }
         let mut tried = Vec::new();
+        let mut distrusted = 0;
         for tracker in &self.trackers {
             let answer = connect(tracker, &self.stop).and_then(|mut open| {
                 let reply = self.ask(&mut open, &bytes)?;
@@ -129,11 +149,17 @@ impl TrackerLink {
             });
             match answer {
                 Ok((open, reply)) => {
+                    if distrusted > 0 {
+                        log::warn!(target: "tracker", "not with the first tracker: {}", tried.join("; "));
+                    }
                     self.connections += 1;
                     self.open = Some(open);
                     return reply.map_err(LinkError::Refused);
                 }
-                Err(error) => tried.push(format!("{tracker}: {error}")),
+                Err(error) => {
+                    distrusted += usize::from(error.is_distrust());
+                    tried.push(format!("{tracker}: {error}"));
+                }
             }
         }
         Err(LinkError::NoTracker(tried))
@@ -176,8 +202,8 @@ impl TrackerLink {
         let Some(mut open) = self.open.take() else {
             return Err(lost("the stream of news has ended".into()));
         };
-        open.input.get_mut().set_patience(NEWS_SILENCE);
-        let frame = read_frame(&mut open.input).map_err(|error| lost(error.to_string()))?;
+        open.channel.get_mut().set_patience(NEWS_SILENCE);
+        let frame = read_frame(&mut open.channel).map_err(|error| lost(error.to_string()))?;
         let frame = frame.ok_or_else(|| lost(Broken::Closed.to_string()))?;
         let news = NewsLine::parse(&frame).map_err(|error| lost(error.to_string()))?;
         self.open = Some(open);
@@ -216,30 +242,50 @@ impl TrackerLink {
 
 impl Open {
     fn exchange(&mut self, bytes: &[u8]) -> Result<Frame, Broken> {
-        self.stream.write_all(bytes)?;
-        read_frame(&mut self.input)?.ok_or(Broken::Closed)
+        self.channel.get_mut().write_all(bytes)?;
+        read_frame(&mut self.channel)?.ok_or(Broken::Closed)
     }
 }
 
 fn connect(tracker: &TrackerAddress, stop: &Stop) -> Result<Open, Broken> {
-    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let no_address = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    let mut last = Broken::Io(no_address);
     for address in (tracker.host.as_str(), tracker.port).to_socket_addrs()? {
         if stop.is_requested() {
             break;
         }
-        match TcpStream::connect_timeout(&address, CONNECT) {
-            Ok(socket) => {
-                let stream = Stream::new(socket, stop.child(), POLL, REPLY)?;
-                let input = BufReader::new(stream.clone());
+        let socket = TcpStream::connect_timeout(&address, CONNECT);
+        let channel = socket
+            .map_err(Broken::from)
+            .and_then(|socket| secure(socket, tracker.key, stop.child()));
+        match channel {
+            Ok(channel) => {
                 return Ok(Open {
                     address,
-                    stream,
-                    input,
+                    channel: BufReader::new(channel),
                     login: None,
                 });
             }
             Err(error) => last = error,
         }
     }
-    Err(last.into())
+    Err(last)
+}
+
+/// The channel on a new connection: with a key, inside TLS and to nobody else.
+fn secure(socket: TcpStream, key: Option<TrackerKey>, stop: Stop) -> Result<Channel, Broken> {
+    let mut stream = Stream::new(socket, stop, POLL, REPLY)?;
+    let Some(key) = key else {
+        return Ok(stream.into());
+    };
+    stream.set_deadline(Some(Instant::now() + REPLY));
+    let mut channel = tls::connect(stream, key.0).map_err(|error| match error {
+        TlsError::WrongKey(shown) => Broken::WrongKey {
+            key,
+            shown: TrackerKey(shown),
+        },
+        error => Broken::NoTls(error),
+    })?;
+    channel.set_deadline(None);
+    Ok(channel)
 }

@@ -10,6 +10,8 @@ use clap::Parser;
 
 use crate::control::command::{self, Kind, Place};
 use crate::control::frame::split_words;
+use crate::control::tracker_info::TrackerAddress;
+use crate::tracker::identity::{Identity, IdentityError};
 use crate::tracker::state::State;
 use crate::tracker::{Config, Tracker};
 
@@ -33,6 +35,12 @@ pub struct Args {
     /// Which tracker of the file to be, counted from 1
     #[arg(default_value_t = 1, value_name = "N")]
     pub number: usize,
+    /// Print the line for tracker_info.txt, with this tracker's key, and end
+    #[arg(long)]
+    pub key: bool,
+    /// Where the tracker's key is kept [default: tracker-N.key beside tracker_info.txt]
+    #[arg(long, value_name = "FILE")]
+    pub key_file: Option<PathBuf>,
     /// Run until a signal ends it, without reading commands
     #[arg(long)]
     pub no_prompt: bool,
@@ -63,12 +71,21 @@ pub fn run(args: Args) -> ExitCode {
 
 fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
     let other = |error: &dyn std::fmt::Display| ShellError::Other(error.to_string());
-    let address = own_address(args)?;
+    let own = own_line(args)?;
+    let identity = identity(args)?;
+    if args.key {
+        println!("{}", line_with_key(&own, &identity));
+        return Ok(true);
+    }
+    check_key(args, &own, &identity)?;
+    let address = own_address(args, &own)?;
     let interrupt = Interrupt::on_signals().map_err(|error| other(&error))?;
     let config = Config {
         connections: args.connections,
         connections_per_address: args.connections_per_address,
         interval: args.interval,
+        identity: Arc::new(identity),
+        tls_required: own.key.is_some(),
         ..Config::new(address)
     };
     let tracker = Tracker::start(config).map_err(|error| other(&error))?;
@@ -101,26 +118,70 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
     Ok(take_commands(tracker.state(), &lines, &interrupt, terminal))
 }
 
-/// Where the tracker of the file that we are is reached.
-fn own_address(args: &Args) -> Result<SocketAddr, ShellError> {
-    let trackers = read_tracker_info(&args.tracker_info)?;
-    let file = args.tracker_info.display();
-    let own = args
-        .number
-        .checked_sub(1)
-        .and_then(|index| trackers.get(index))
-        .ok_or_else(|| {
-            let count = trackers.len();
-            let number = args.number;
-            ShellError::Other(format!(
-                "{file} names {count} tracker(s); there is no number {number}"
-            ))
-        })?;
+/// The tracker of the file that we are.
+fn own_line(args: &Args) -> Result<TrackerAddress, ShellError> {
+    let mut trackers = read_tracker_info(&args.tracker_info)?;
+    let (count, number) = (trackers.len(), args.number);
+    match number.checked_sub(1) {
+        Some(index) if index < count => Ok(trackers.swap_remove(index)),
+        _ => Err(ShellError::Other(format!(
+            "{} names {count} tracker(s); there is no number {number}",
+            args.tracker_info.display()
+        ))),
+    }
+}
+
+/// Where it is reached.
+fn own_address(args: &Args, own: &TrackerAddress) -> Result<SocketAddr, ShellError> {
     let address = (own.host.as_str(), own.port).to_socket_addrs();
     address
         .ok()
         .and_then(|mut found| found.next())
-        .ok_or_else(|| ShellError::Other(format!("{file}: the name {} has no address", own.host)))
+        .ok_or_else(|| {
+            let file = args.tracker_info.display();
+            ShellError::Other(format!("{file}: the name {} has no address", own.host))
+        })
+}
+
+fn key_file(args: &Args) -> PathBuf {
+    let beside = || {
+        let name = format!("tracker-{}.key", args.number);
+        args.tracker_info.with_file_name(name)
+    };
+    args.key_file.clone().unwrap_or_else(beside)
+}
+
+/// Who we are: made now, if this is the first start.
+fn identity(args: &Args) -> Result<Identity, ShellError> {
+    let identity = Identity::load_or_create(&key_file(args));
+    identity.map_err(|error| {
+        ShellError::Other(match error {
+            IdentityError::Io { .. } => format!("{error}; --key-file names another place for it"),
+            IdentityError::Damaged { .. } => error.to_string(),
+        })
+    })
+}
+
+/// What everybody's tracker_info.txt should say about us.
+fn line_with_key(own: &TrackerAddress, identity: &Identity) -> String {
+    format!("{own} {}", identity.key())
+}
+
+/// With another tracker's key in the file, no peer would believe us.
+fn check_key(args: &Args, own: &TrackerAddress, identity: &Identity) -> Result<(), ShellError> {
+    match own.key {
+        Some(key) if key != identity.key() => Err(ShellError::Other(format!(
+            "{info} gives tracker {number} the key {key}, but the one in {file} is {ours}: write \
+             the line `{line}` there (everybody's file needs it), or name the file of the other \
+             key with --key-file",
+            info = args.tracker_info.display(),
+            number = args.number,
+            file = key_file(args).display(),
+            ours = identity.key(),
+            line = line_with_key(own, identity),
+        ))),
+        _ => Ok(()),
+    }
 }
 
 /// False if a command that did not come from a person failed.

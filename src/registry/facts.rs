@@ -1,0 +1,376 @@
+//! Every fact that a tracker knows, merged: any order, any repetition, the same value.
+//!
+//! Of a user, the earliest creation of a name wins; of groups, the earliest of those that live.
+//! Of everything else, the latest stamp counts. Not here: who may change what (`change`).
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use crate::control::names::{FileName, GroupName, UserName};
+use crate::control::stamp::{GroupId, Stamp, UserId};
+use crate::torrent::id::InfoHash;
+
+use super::fact::{Entry, Fact, Share};
+use super::group::{Group, Made, Offer};
+use super::latest::Latest;
+
+/// The facts. Equal if the facts are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Facts {
+    users: BTreeMap<UserId, Account>,
+    user_names: HashMap<UserName, BTreeSet<UserId>>,
+    groups: BTreeMap<GroupId, Group>,
+    group_names: HashMap<GroupName, BTreeSet<GroupId>>,
+    /// The groups that a user has made, whether they live or not.
+    made: HashMap<UserId, BTreeSet<GroupId>>,
+    count: usize,
+    info_bytes: usize,
+    latest: Option<Stamp>,
+}
+
+/// What is known of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Account {
+    name: Option<UserName>,
+    password: Option<Latest<String>>,
+    /// Those that know the user, as whatever.
+    groups: BTreeSet<GroupId>,
+}
+
+impl Facts {
+    /// Takes in a fact. False if it was known already, or a later one is.
+    pub fn apply(&mut self, entry: &Entry) -> bool {
+        let stamp = entry.stamp;
+        self.latest = self.latest.max(Some(stamp));
+        match &entry.fact {
+            Fact::User { id, name } => self.put_user(*id, name),
+            Fact::Password { user, hash } => {
+                let slot = &mut self.users.entry(*user).or_default().password;
+                put(&mut self.count, slot, stamp, hash.clone())
+            }
+            Fact::Group { id, name, by } => self.put_group(*id, name, *by),
+            Fact::Member {
+                group,
+                user,
+                membership,
+            } => {
+                self.users.entry(*user).or_default().groups.insert(*group);
+                let members = &mut self.groups.entry(*group).or_default().members;
+                put_in(&mut self.count, members, *user, stamp, *membership)
+            }
+            Fact::Share {
+                group,
+                name,
+                info_hash,
+                share,
+            } => self.put_share(stamp, (*group, name, *info_hash), share),
+            Fact::Holder {
+                group,
+                name,
+                info_hash,
+                user,
+                holds,
+            } => {
+                let holders = &mut offer(&mut self.groups, *group, name, *info_hash).holders;
+                put_in(&mut self.count, holders, *user, stamp, *holds)
+            }
+        }
+    }
+
+    /// How many facts there are.
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// Bytes of all info dictionaries.
+    pub fn info_bytes(&self) -> usize {
+        self.info_bytes
+    }
+
+    /// The greatest stamp that was ever seen.
+    pub fn latest(&self) -> Option<Stamp> {
+        self.latest
+    }
+
+    /// How many users there are.
+    pub fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    /// Whose name it is: whoever took it first.
+    pub fn user_named(&self, name: &UserName) -> Option<UserId> {
+        self.user_names.get(name)?.first().copied()
+    }
+
+    pub fn user_name(&self, user: UserId) -> Option<&UserName> {
+        self.users.get(&user)?.name.as_ref()
+    }
+
+    pub fn password(&self, user: UserId) -> Option<&Latest<String>> {
+        self.users.get(&user)?.password.as_ref()
+    }
+
+    /// The groups that know the user: members, applicants, those who were.
+    pub fn groups_of(&self, user: UserId) -> impl Iterator<Item = (GroupId, &Group)> {
+        let groups = self.users.get(&user).into_iter();
+        let groups = groups.flat_map(|account| &account.groups);
+        groups.filter_map(|id| Some((*id, self.groups.get(id)?)))
+    }
+
+    /// How many groups a user has made, whether they live or not.
+    pub fn groups_made_by(&self, user: UserId) -> usize {
+        self.made.get(&user).map_or(0, BTreeSet::len)
+    }
+
+    /// How many groups were ever made.
+    pub fn groups_made(&self) -> usize {
+        self.groups.len()
+    }
+
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(&id)
+    }
+
+    /// What a group's name means now: of those that live, the one that was made first.
+    pub fn group_named(&self, name: &GroupName) -> Option<(GroupId, &Group)> {
+        self.first_living(self.group_names.get(name)?)
+    }
+
+    /// The groups that live, in the order of their names.
+    pub fn groups(&self) -> Vec<(&GroupName, GroupId, &Group)> {
+        let named = self.group_names.values();
+        let living = named.filter_map(|ids| self.first_living(ids));
+        let named = living.filter_map(|(id, group)| Some((&group.made()?.name, id, group)));
+        let mut groups: Vec<_> = named.collect();
+        groups.sort_by_key(|(name, id, _)| (name.folded(), *id));
+        groups
+    }
+
+    fn first_living(&self, ids: &BTreeSet<GroupId>) -> Option<(GroupId, &Group)> {
+        let mut groups = ids
+            .iter()
+            .filter_map(|id| Some((*id, self.groups.get(id)?)));
+        groups.find(|(_, group)| group.is_living())
+    }
+
+    fn put_user(&mut self, id: UserId, name: &UserName) -> bool {
+        let account = self.users.entry(id).or_default();
+        match &account.name {
+            // No honest tracker gives one id two names; should it happen, all agree on one.
+            Some(old) if old.as_str() <= name.as_str() => return false,
+            Some(old) => forget(&mut self.user_names, old, id),
+            None => self.count += 1,
+        }
+        account.name = Some(name.clone());
+        self.user_names.entry(name.clone()).or_default().insert(id);
+        true
+    }
+
+    fn put_group(&mut self, id: GroupId, name: &GroupName, by: UserId) -> bool {
+        let group = self.groups.entry(id).or_default();
+        match &group.made {
+            Some(old) if (old.name.as_str(), old.by) <= (name.as_str(), by) => return false,
+            Some(old) => {
+                forget(&mut self.group_names, &old.name, id);
+                forget(&mut self.made, &old.by, id);
+            }
+            None => self.count += 1,
+        }
+        let name = name.clone();
+        self.group_names.entry(name.clone()).or_default().insert(id);
+        self.made.entry(by).or_default().insert(id);
+        group.made = Some(Made { name, by });
+        true
+    }
+
+    fn put_share(
+        &mut self,
+        stamp: Stamp,
+        (group, name, info_hash): (GroupId, &FileName, InfoHash),
+        share: &Share,
+    ) -> bool {
+        let slot = &mut offer(&mut self.groups, group, name, info_hash).share;
+        let old = slot.as_ref().map_or(0, |old| old.value.info.len());
+        let taken = put(&mut self.count, slot, stamp, share.clone());
+        if taken {
+            self.info_bytes = self.info_bytes - old + share.info.len();
+        }
+        taken
+    }
+}
+
+fn offer<'a>(
+    groups: &'a mut BTreeMap<GroupId, Group>,
+    group: GroupId,
+    name: &FileName,
+    info_hash: InfoHash,
+) -> &'a mut Offer {
+    let group = groups.entry(group).or_default();
+    let names = group.names.entry(info_hash).or_default();
+    if !names.contains(name) {
+        names.insert(name.clone());
+    }
+    let offers = group.files.entry(name.clone()).or_default();
+    offers.entry(info_hash).or_default()
+}
+
+fn put<T: Ord>(count: &mut usize, slot: &mut Option<Latest<T>>, stamp: Stamp, value: T) -> bool {
+    let new = Latest { stamp, value };
+    match slot {
+        Some(old) => old.merge(new),
+        None => {
+            *slot = Some(new);
+            *count += 1;
+            true
+        }
+    }
+}
+
+fn put_in<T: Ord>(
+    count: &mut usize,
+    slots: &mut BTreeMap<UserId, Latest<T>>,
+    user: UserId,
+    stamp: Stamp,
+    value: T,
+) -> bool {
+    let mut slot = slots.remove(&user);
+    let taken = put(count, &mut slot, stamp, value);
+    slots.extend(slot.map(|latest| (user, latest)));
+    taken
+}
+
+fn forget<N: std::hash::Hash + Eq, I: Ord>(names: &mut HashMap<N, BTreeSet<I>>, name: &N, id: I) {
+    if let Some(ids) = names.get_mut(name) {
+        ids.remove(&id);
+        if ids.is_empty() {
+            names.remove(name);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    use crate::registry::fact::Membership;
+
+    fn stamp(time: u64) -> Stamp {
+        Stamp { time, tracker: 1 }
+    }
+
+    /// Few of everything, so that facts meet.
+    fn facts() -> impl Strategy<Value = Vec<Entry>> {
+        let fact = (0u8..6, 0u64..3, 0u64..3, 0u8..3, 0u8..4, 1u64..30).prop_map(
+            |(kind, user, group, file, value, time)| {
+                let (id, group) = (UserId(stamp(user)), GroupId(stamp(group)));
+                let name: FileName = format!("f{}", file % 2).parse().unwrap();
+                let info_hash = InfoHash([file; 20]);
+                let mut stamp = Stamp {
+                    time,
+                    tracker: u16::from(value),
+                };
+                let fact = match kind {
+                    0 => {
+                        stamp = id.0;
+                        let name = format!("u{}", value % 2).parse().unwrap();
+                        Fact::User { id, name }
+                    }
+                    1 => Fact::Password {
+                        user: id,
+                        hash: value.to_string(),
+                    },
+                    2 => {
+                        stamp = group.0;
+                        Fact::Group {
+                            id: group,
+                            name: ["g", "G", "h", "H"][usize::from(value)].parse().unwrap(),
+                            by: id,
+                        }
+                    }
+                    3 => Fact::Member {
+                        group,
+                        user: id,
+                        membership: [
+                            Membership::Requested,
+                            Membership::Member,
+                            Membership::Left { joined: stamp },
+                            Membership::Rejected,
+                        ][usize::from(value)],
+                    },
+                    4 => Fact::Share {
+                        group,
+                        name,
+                        info_hash,
+                        share: Share {
+                            size: value.into(),
+                            info: vec![0; usize::from(value)].into(),
+                            by: id,
+                        },
+                    },
+                    _ => Fact::Holder {
+                        group,
+                        name,
+                        info_hash,
+                        user: id,
+                        holds: value % 2 == 0,
+                    },
+                };
+                Entry { stamp, fact }
+            },
+        );
+        proptest::collection::vec(fact, 0..40)
+    }
+
+    fn all(entries: &[Entry]) -> Facts {
+        let mut facts = Facts::default();
+        for entry in entries {
+            facts.apply(entry);
+        }
+        facts
+    }
+
+    proptest! {
+        #[test]
+        fn any_order_is_the_same_registry(
+            (entries, shuffled) in facts().prop_flat_map(|f| (Just(f.clone()), Just(f).prop_shuffle())),
+        ) {
+            prop_assert_eq!(all(&entries), all(&shuffled));
+        }
+
+        #[test]
+        fn repetition_changes_nothing(entries in facts(), again in facts()) {
+            let once = all(&[entries.clone(), again.clone()].concat());
+            let twice = [entries.clone(), again.clone(), entries.clone(), again.clone()].concat();
+            prop_assert_eq!(&all(&twice), &once);
+            let mut facts = once.clone();
+            for entry in entries.iter().chain(&again) {
+                prop_assert!(!facts.apply(entry), "known: {entry:?}");
+            }
+        }
+
+        #[test]
+        fn groups_of_trackers_may_merge_in_any_order(a in facts(), b in facts(), c in facts()) {
+            let left = all(&[a.clone(), b.clone(), c.clone()].concat());
+            let right = all(&[c, a, b].concat());
+            prop_assert_eq!(left, right);
+        }
+
+        #[test]
+        fn what_is_counted_is_there(entries in facts()) {
+            let facts = all(&entries);
+            let bytes: usize = facts.groups.values().flat_map(Group::offers)
+                .filter_map(|(_, _, offer)| offer.share.as_ref())
+                .map(|share| share.value.info.len()).sum();
+            prop_assert_eq!(facts.info_bytes(), bytes);
+            for (name, id, group) in facts.groups() {
+                prop_assert!(group.is_living());
+                prop_assert_eq!(facts.group_named(name).map(|(id, _)| id), Some(id));
+                prop_assert!(group.owner().is_some_and(|owner| group.is_member(owner)));
+            }
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! What users are told of changes: at once ([`Before`]), or when they come back ([`missed`]).
+
+use crate::control::names::{FileName, GroupName};
+use crate::control::news::News;
+use crate::control::stamp::{GroupId, Stamp, UserId};
+use crate::torrent::id::InfoHash;
+
+use super::fact::{Entry, Fact, Membership};
+use super::facts::Facts;
+use super::group::Group;
+
+/// The most lines that somebody is told who comes back: what was last counts.
+pub const MAX_MISSED: usize = 1000;
+
+/// News for somebody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Told {
+    pub to: UserId,
+    pub news: News,
+}
+
+/// How a group stood before an entry was taken in, as far as news are made of it.
+#[derive(Debug)]
+pub enum Before {
+    Member {
+        membership: Option<Membership>,
+        owner: Option<UserId>,
+        /// What the user shared.
+        files: Vec<(FileName, InfoHash)>,
+    },
+    File {
+        info_hash: Option<InfoHash>,
+        held: bool,
+    },
+    Nothing,
+}
+
+impl Before {
+    pub fn look(facts: &Facts, entry: &Entry) -> Before {
+        let group = |id: &GroupId| facts.group(*id);
+        match &entry.fact {
+            Fact::Member {
+                group: id, user, ..
+            } => Before::Member {
+                membership: group(id).and_then(|group| group.membership(*user)),
+                owner: group(id).and_then(Group::owner),
+                files: group(id).map_or(Vec::new(), |group| held_by(group, *user)),
+            },
+            Fact::Share {
+                group: id, name, ..
+            } => Before::File {
+                info_hash: living(facts, *id, name),
+                held: false,
+            },
+            Fact::Holder {
+                group: id,
+                name,
+                info_hash,
+                user,
+                ..
+            } => Before::File {
+                info_hash: living(facts, *id, name),
+                held: group(id).is_some_and(|group| group.holds(*user, name, info_hash)),
+            },
+            Fact::User { .. } | Fact::Password { .. } | Fact::Group { .. } => Before::Nothing,
+        }
+    }
+
+    /// What is new now that the entry has been taken in, for those who are listening.
+    pub fn news(
+        self,
+        facts: &Facts,
+        entry: &Entry,
+        is_listening: &dyn Fn(UserId) -> bool,
+    ) -> Vec<Told> {
+        let mut teller = match &entry.fact {
+            Fact::Member { group, .. } | Fact::Share { group, .. } | Fact::Holder { group, .. } => {
+                match Teller::new(facts, *group, is_listening) {
+                    Some(teller) => teller,
+                    None => return Vec::new(),
+                }
+            }
+            Fact::User { .. } | Fact::Password { .. } | Fact::Group { .. } => return Vec::new(),
+        };
+        match (self, &entry.fact) {
+            (
+                Before::Member {
+                    membership,
+                    owner,
+                    files,
+                },
+                Fact::Member { user, .. },
+            ) => {
+                for (name, info_hash) in files {
+                    if teller
+                        .group
+                        .files_of(&info_hash)
+                        .all(|file| *file.name != name)
+                    {
+                        teller.gone(*user, &name);
+                    }
+                }
+                teller.membership(*user, membership, owner);
+            }
+            (Before::File { info_hash, held }, Fact::Share { name, share, .. }) => {
+                teller.file(share.by, name, info_hash, held);
+            }
+            (Before::File { info_hash, held }, Fact::Holder { name, user, .. }) => {
+                teller.file(*user, name, info_hash, held);
+            }
+            _ => {}
+        }
+        teller.told
+    }
+}
+
+fn living(facts: &Facts, group: GroupId, name: &FileName) -> Option<InfoHash> {
+    let file = facts.group(group)?.file(name)?;
+    Some(file.info_hash)
+}
+
+fn held_by(group: &Group, user: UserId) -> Vec<(FileName, InfoHash)> {
+    group
+        .files()
+        .filter(|file| group.holds(user, file.name, &file.info_hash))
+        .map(|file| (file.name.clone(), file.info_hash))
+        .collect()
+}
+
+/// Tells those of one group who are listening.
+struct Teller<'a> {
+    facts: &'a Facts,
+    group: &'a Group,
+    name: &'a GroupName,
+    is_listening: &'a dyn Fn(UserId) -> bool,
+    told: Vec<Told>,
+}
+
+impl<'a> Teller<'a> {
+    fn new(
+        facts: &'a Facts,
+        group: GroupId,
+        is_listening: &'a dyn Fn(UserId) -> bool,
+    ) -> Option<Teller<'a>> {
+        let group = facts.group(group)?;
+        Some(Teller {
+            facts,
+            group,
+            name: &group.made()?.name,
+            is_listening,
+            told: Vec::new(),
+        })
+    }
+
+    fn membership(&mut self, user: UserId, before: Option<Membership>, owner: Option<UserId>) {
+        let after = self.group.membership(user);
+        let group = self.name.clone();
+        let Some(name) = self.facts.user_name(user).cloned() else {
+            return;
+        };
+        let was_member = before == Some(Membership::Member);
+        match after {
+            _ if before == after => {}
+            Some(Membership::Requested) => {
+                let asks = News::Asks { group, user: name };
+                self.group
+                    .owner()
+                    .into_iter()
+                    .for_each(|owner| self.tell(owner, asks.clone()));
+            }
+            Some(Membership::Member) => {
+                // Who made the group had not asked.
+                if before.is_some() {
+                    let group = group.clone();
+                    self.tell(user, News::Accepted { group });
+                }
+                self.tell_members(user, &News::Joined { group, user: name });
+            }
+            Some(Membership::Left { .. }) if was_member => {
+                self.tell_members(user, &News::Left { group, user: name });
+            }
+            Some(Membership::Rejected) => self.tell(user, News::Rejected { group }),
+            Some(Membership::Left { .. }) | None => {}
+        }
+        let now = self.group.owner();
+        if let (Some(_), Some(now)) = (owner, now.filter(|now| Some(*now) != owner)) {
+            self.owns(now);
+        }
+    }
+
+    /// A new owner hears what the old one left undone.
+    fn owns(&mut self, owner: UserId) {
+        let group = self.name.clone();
+        self.tell(owner, News::Owns { group });
+        for user in self.group.requests() {
+            if let Some(user) = self.facts.user_name(user).cloned() {
+                let group = self.name.clone();
+                self.tell(owner, News::Asks { group, user });
+            }
+        }
+    }
+
+    fn file(&mut self, by: UserId, name: &FileName, before: Option<InfoHash>, held: bool) {
+        let file = self.group.file(name);
+        let after = file.map(|file| file.info_hash);
+        match (file, before) {
+            (None, Some(_)) => self.gone(by, name),
+            (Some(file), _) if after != before => {
+                let first = self.group.holders(name, &file.info_hash);
+                let user = first.first().copied().unwrap_or(by);
+                let (size, group) = (file.share.size, self.name.clone());
+                if let Some(user_name) = self.facts.user_name(user).cloned() {
+                    let (file, user_name) = (name.clone(), user_name);
+                    let shares = News::Shares {
+                        group,
+                        file,
+                        size,
+                        user: user_name,
+                    };
+                    self.tell_members(user, &shares);
+                }
+            }
+            (Some(file), _) if !held && self.group.holds(by, name, &file.info_hash) => {
+                if let Some(user) = self.facts.user_name(by).cloned() {
+                    let (group, file) = (self.name.clone(), name.clone());
+                    self.tell_members(by, &News::Has { group, file, user });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn gone(&mut self, by: UserId, name: &FileName) {
+        let (group, file) = (self.name.clone(), name.clone());
+        self.tell_members(by, &News::Gone { group, file });
+    }
+
+    /// Everybody but the one who did it.
+    fn tell_members(&mut self, but: UserId, news: &News) {
+        for (user, _, membership) in self.group.standings() {
+            if membership == Membership::Member && user != but {
+                self.tell(user, news.clone());
+            }
+        }
+    }
+
+    fn tell(&mut self, to: UserId, news: News) {
+        if (self.is_listening)(to) {
+            self.told.push(Told { to, news });
+        }
+    }
+}
+
+/// What somebody has missed since a stamp, the oldest first: made from the facts as they are now,
+/// so what came and went is left out. Without a stamp: who waits for the user's answer.
+pub fn missed(facts: &Facts, user: UserId, since: Option<Stamp>) -> Vec<(Stamp, News)> {
+    let mut missed = Vec::new();
+    for (id, group) in facts.groups_of(user) {
+        let Some(made) = group.made() else { continue };
+        let of_group = Missed {
+            facts,
+            id,
+            group,
+            name: &made.name,
+            user,
+        };
+        match since {
+            None => missed.extend(of_group.requests(None)),
+            Some(since) => of_group.since(since, &mut missed),
+        }
+    }
+    missed.sort_by_key(|(stamp, _)| *stamp);
+    let too_many = missed.len().saturating_sub(MAX_MISSED);
+    missed.drain(..too_many);
+    missed
+}
+
+/// What a user has missed of one group.
+struct Missed<'a> {
+    facts: &'a Facts,
+    id: GroupId,
+    group: &'a Group,
+    name: &'a GroupName,
+    user: UserId,
+}
+
+impl Missed<'_> {
+    fn since(&self, since: Stamp, missed: &mut Vec<(Stamp, News)>) {
+        let Some(stamp) = self.group.since(self.user) else {
+            return;
+        };
+        let group = || self.name.clone();
+        match self.group.membership(self.user) {
+            Some(Membership::Rejected) if stamp > since => {
+                missed.push((stamp, News::Rejected { group: group() }));
+            }
+            Some(Membership::Member) => {
+                if stamp > since && !self.is_maker(stamp) {
+                    missed.push((stamp, News::Accepted { group: group() }));
+                }
+                self.others(since.max(stamp), missed);
+                self.files(since.max(stamp), missed);
+                match self.became_owner(since) {
+                    // All of them are news to a new owner.
+                    Some(when) => {
+                        missed.push((when, News::Owns { group: group() }));
+                        let requests = self.requests(None).into_iter();
+                        missed.extend(requests.map(|(stamp, asks)| (stamp.max(when), asks)));
+                    }
+                    None => missed.extend(self.requests(Some(since))),
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The requests that came after `since`, if they are this user's business.
+    fn requests(&self, since: Option<Stamp>) -> Vec<(Stamp, News)> {
+        if self.group.owner() != Some(self.user) {
+            return Vec::new();
+        }
+        let standings = self.group.standings();
+        let asking = standings.filter(|(_, stamp, membership)| {
+            *membership == Membership::Requested && Some(*stamp) > since
+        });
+        let news = asking.filter_map(|(user, stamp, _)| {
+            let user = self.facts.user_name(user)?.clone();
+            let group = self.name.clone();
+            Some((stamp, News::Asks { group, user }))
+        });
+        news.collect()
+    }
+
+    /// Who has come and gone.
+    fn others(&self, since: Stamp, missed: &mut Vec<(Stamp, News)>) {
+        let others = self.group.standings();
+        for (user, stamp, membership) in others.filter(|other| other.1 > since) {
+            let Some(name) = self.facts.user_name(user).cloned() else {
+                continue;
+            };
+            let group = self.name.clone();
+            match membership {
+                _ if user == self.user => {}
+                Membership::Member => {
+                    missed.push((stamp, News::Joined { group, user: name }));
+                }
+                // Who came and went while nobody looked is no news.
+                Membership::Left { joined } if joined <= since => {
+                    missed.push((stamp, News::Left { group, user: name }));
+                }
+                Membership::Left { .. } | Membership::Requested | Membership::Rejected => {}
+            }
+        }
+    }
+
+    fn files(&self, since: Stamp, missed: &mut Vec<(Stamp, News)>) {
+        for (name, info_hash, offer) in self.group.offers() {
+            let Some(share) = &offer.share else { continue };
+            let (group, file) = (self.name.clone(), name.clone());
+            let living = self.group.file(name);
+            if living.is_none() {
+                let ends = offer.holders.values().filter(|latest| !latest.value);
+                let end = ends.map(|latest| latest.stamp).max();
+                let ended = end.filter(|end| *end > since && share.stamp <= since);
+                missed.extend(ended.map(|end| (end, News::Gone { group, file })));
+                continue;
+            }
+            if living.is_none_or(|file| file.info_hash != info_hash) {
+                continue;
+            }
+            let holders = self.group.holders(name, &info_hash);
+            for (i, holder) in holders.into_iter().enumerate() {
+                let stamp = offer.holders.get(&holder).map(|latest| latest.stamp);
+                let Some(stamp) = stamp.filter(|stamp| *stamp > since) else {
+                    continue;
+                };
+                let Some(user) = self.facts.user_name(holder).cloned() else {
+                    continue;
+                };
+                let (group, file) = (group.clone(), file.clone());
+                let news = if i == 0 && share.stamp > since {
+                    let size = share.value.size;
+                    News::Shares {
+                        group,
+                        file,
+                        size,
+                        user,
+                    }
+                } else {
+                    News::Has { group, file, user }
+                };
+                if holder != self.user {
+                    missed.push((stamp, news));
+                }
+            }
+        }
+    }
+
+    /// When the user came to own the group, if that was after `since`.
+    fn became_owner(&self, since: Stamp) -> Option<Stamp> {
+        if self.group.owner() != Some(self.user) {
+            return None;
+        }
+        // Those who had been there longer, and left: the last of them was the owner before.
+        let own = self.group.since(self.user)?;
+        let before = self.group.standings().filter_map(|(_, left, membership)| {
+            matches!(membership, Membership::Left { joined } if joined < own && left > own)
+                .then_some(left)
+        });
+        before.max().filter(|left| *left > since)
+    }
+
+    /// Whoever makes a group is a member from the next stamp on.
+    fn is_maker(&self, joined: Stamp) -> bool {
+        let made = self.id.0;
+        let by = self.group.made().map(|made| made.by);
+        let at_once = joined.tracker == made.tracker && joined.time == made.time + 1;
+        by == Some(self.user) && at_once
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,23 +4,34 @@
 //! |---|---|---|---|
 //! | `accept` | the listening socket, the crew | `accept` | flag, then a connection to itself |
 //! | `conn-N` | one client, from its first byte to its last | `read` | its socket is shut down |
+//! | `store` | the file with the facts | its channel of changes | a message |
 //! | `sweeper` | nothing | the clock | flag |
 //!
-//! What they share is in [`state`]: the shares behind one lock, the swarms behind another.
+//! What they share is in [`state`]: the shares behind one lock, the swarms behind another, what
+//! is [`known`] of users and groups behind a third.
 //! Nobody holds two locks, nor one while reading or writing a socket. A connection's first byte
 //! tells which dialect it speaks, and so by which door it comes in: [`control_door`] or
 //! [`http_door`]. Not here: prompts, and what is said (`control`, `announce`).
 
 pub mod accept;
+pub mod account_door;
 pub mod client;
 pub mod config;
 pub mod connections;
 pub mod control_door;
+pub mod crowd;
+pub mod group_door;
 pub mod http_door;
+pub mod hub;
 pub mod identity;
+pub mod known;
+pub mod news_door;
 pub mod passwords;
+pub mod session;
 pub mod state;
+pub mod store;
 pub mod sweeper;
+pub mod token;
 
 use std::io;
 use std::net::SocketAddr;
@@ -35,6 +46,7 @@ use crate::runtime::workers::Workers;
 
 pub use config::Config;
 use state::State;
+use store::StoreError;
 
 /// A running tracker. Dropping it stops it and waits for all of its threads.
 pub struct Tracker {
@@ -57,6 +69,8 @@ pub enum TrackerError {
         address: SocketAddr,
         source: io::Error,
     },
+    #[error(transparent)]
+    Store(#[from] StoreError),
     #[error("cannot start a thread: {0}")]
     Thread(#[source] io::Error),
 }
@@ -73,7 +87,7 @@ impl Tracker {
         let listener = Listener::bind(address, stop.clone()).map_err(refuse)?;
         let address = listener.local_addr().map_err(refuse)?;
         let waker = listener.waker().map_err(refuse)?;
-        let state = Arc::new(State::new(config, stop));
+        let state = Arc::new(State::new(config, stop)?);
 
         let mut tracker = Tracker {
             state: state.clone(),
@@ -117,7 +131,9 @@ impl Drop for Tracker {
         // First nobody new comes in, then those who are in are shown out, then waited for.
         let crew = self.accept.take().and_then(threads::join);
         self.state.connections.close_all();
+        self.state.hub.close();
         drop(crew);
+        self.state.store.stop();
         if let Some(sweeper) = self.sweeper.take() {
             threads::join(sweeper);
         }

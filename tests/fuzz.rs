@@ -18,9 +18,11 @@ use mini_bittorrent::control::frame::read_frame;
 use mini_bittorrent::control::reply::{Download, FileEntry, Reply, announce_from_reply};
 use mini_bittorrent::control::request::Request;
 use mini_bittorrent::control::tracker_info;
+use mini_bittorrent::runtime::tls::shown_key;
 use mini_bittorrent::storage::resume::Record;
 use mini_bittorrent::torrent::bencode::Value;
 use mini_bittorrent::torrent::metainfo::Metainfo;
+use mini_bittorrent::tracker::identity::Identity;
 use mini_bittorrent::wire::codec;
 use mini_bittorrent::wire::extension::ExtendedHandshake;
 use mini_bittorrent::wire::handshake::{HANDSHAKE_LENGTH, Handshake};
@@ -37,6 +39,8 @@ type Decoder = (&'static str, fn(&[u8]), &'static [&'static [u8]]);
 const TORRENT: &[u8] = b"d8:announce8:http://t13:announce-listll8:http://tee4:infod5:filesld6:lengthi5e4:pathl1:a1:beed6:lengthi0e4:pathl1:ceee4:name1:x12:piece lengthi4e6:pieces40:aaaaaaaaaaaaaaaaaaaabbbbbbbbbbbbbbbbbbbb7:privatei1eee";
 const SINGLE: &[u8] = b"d4:infod6:lengthi9e4:name3:x y12:piece lengthi16384e6:pieces20:aaaaaaaaaaaaaaaaaaaa5:otherlleeee";
 const HASH: &[u8] = b"announce 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 7600 1 2 3 started 50\n";
+/// Of the key with the seed 1, 1, 1, …
+const CERTIFICATE: &[u8] = b"0\x82\x01\x050\x81\xb8\xa0\x03\x02\x01\x02\x02\x144u\x0f\x98\xbdY\xfc\xfc\x94m\xa4Z\xaa\xbe\x93;\xe1T\xa4\xb50\x05\x06\x03+ep0\"1 0\x1e\x06\x03U\x04\x03\x0c\x17Mini BitTorrent tracker0 \x17\r750101000000Z\x18\x0f40960101000000Z0\"1 0\x1e\x06\x03U\x04\x03\x0c\x17Mini BitTorrent tracker0*0\x05\x06\x03+ep\x03!\x00\x8a\x88\xe3\xddt\t\xf1\x95\xfdR\xdb-<\xba]r\xcag\t\xbf\x1d\x94\x12\x1b\xf3t\x88\x01\xb4\x0fo\\0\x05\x06\x03+ep\x03A\x00\xc4g0\x95\x91u\xf7o\xe1\x93P4\x19r\x9c\xbb\x05\x8dP\x1c\x9c\x9c\x0fR<\xd0\xcb\xe3\xb5\x88};K.\xa6\xf9\x1b\xc5\x1b\xaf\x12d\xa0.\xf2\xc08\xcc\xaf\x8e\xa9\xdf\xddm5\xc3\x00\x1f@\xddJ\\w\x01";
 
 const DECODERS: &[Decoder] = &[
     ("bencode", bencode, &[TORRENT, SINGLE, b"d1:ad1:bl1:ci-5eeee"]),
@@ -76,7 +80,14 @@ const DECODERS: &[Decoder] = &[
         b"d14:failure reason2:noe",
         b"d5:filesd20:aaaaaaaaaaaaaaaaaaaad8:completei1e10:downloadedi2e10:incompletei3eeee",
     ]),
-    ("tracker_info", tracker_info_text, &[b"# c\n127.0.0.1:6000 key\n[::1]:7\n1.2.3.4 5\n"]),
+    ("tracker_info", tracker_info_text, &[
+        b"# c\n127.0.0.1:6000 key\n[::1]:7\n1.2.3.4 5\n",
+        b"a:1 00000000000000000000000000000000ffffffffffffffffffffffffffffffff\n",
+    ]),
+    ("certificate", certificate, &[CERTIFICATE]),
+    ("key file", key_file, &[
+        b"# c\n\n0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n",
+    ]),
     ("resume record", resume_record, &[
         b"d5:addedi1e5:cleani1e10:downloadedi0e5:filesle8:finishedi0e4:have1:\x80",
     ]),
@@ -155,6 +166,14 @@ fn http_answer(bytes: &[u8]) {
 
 fn tracker_info_text(bytes: &[u8]) {
     let _ = tracker_info::parse(&String::from_utf8_lossy(bytes));
+}
+
+fn certificate(bytes: &[u8]) {
+    let _ = shown_key(bytes);
+}
+
+fn key_file(bytes: &[u8]) {
+    let _ = Identity::parse(bytes);
 }
 
 fn resume_record(bytes: &[u8]) {
@@ -266,6 +285,8 @@ fn decoders_survive_anything() {
 
 #[test]
 fn the_samples_are_valid() {
+    let key = Identity::parse(&b"01".repeat(32)).unwrap().key();
+    assert_eq!(shown_key(CERTIFICATE), Ok(Some(key.0)));
     assert!(Metainfo::parse(TORRENT).is_ok() && Metainfo::parse(SINGLE).is_ok());
     let frame = read_frame(&mut BufReader::new(HASH)).unwrap().unwrap();
     assert!(

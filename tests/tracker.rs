@@ -302,7 +302,7 @@ fn control_lines_are_answered_or_refused_in_words() {
         "ERR bad_request unknown command `pnig`, did you mean `ping`?",
         "ERR bad_request `group` is missing",
         "ERR bad_request `x` is one word too many",
-        "ERR not_found ",
+        "ERR denied Please log in first.",
         "ERR not_found ",
         "OK pong",
     ];

@@ -301,7 +301,7 @@ impl<'a> Paper<'a> {
 
     fn leave(&mut self, name: &GroupName, user: UserId) -> Result<Done, Refused> {
         let (id, group) = self.group(name)?;
-        let joined = group.since(user).unwrap_or_else(|| id.0);
+        let joined = group.since(user).unwrap_or(id.0);
         // First of all the shares: so what goes with them is told to those who stay.
         let held = group
             .offers()

@@ -100,6 +100,10 @@ impl Facts {
         self.users.len()
     }
 
+    pub fn user_ids(&self) -> impl Iterator<Item = UserId> {
+        self.users.keys().copied()
+    }
+
     /// Whose name it is: whoever took it first.
     pub fn user_named(&self, name: &UserName) -> Option<UserId> {
         self.user_names.get(name)?.first().copied()

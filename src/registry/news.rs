@@ -12,11 +12,33 @@ use super::group::Group;
 /// The most lines that somebody is told who comes back: what was last counts.
 pub const MAX_MISSED: usize = 1000;
 
-/// News for somebody.
+/// News, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Told {
-    pub to: UserId,
+    pub to: Audience,
     pub news: News,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Audience {
+    User(UserId),
+    /// Every member but the one who did it.
+    Members {
+        group: GroupId,
+        but: UserId,
+    },
+}
+
+impl Audience {
+    pub fn has(self, facts: &Facts, user: UserId) -> bool {
+        match self {
+            Audience::User(one) => user == one,
+            Audience::Members { group, but } => {
+                let group = facts.group(group);
+                user != but && group.is_some_and(|group| group.is_member(user))
+            }
+        }
+    }
 }
 
 /// How a group stood before an entry was taken in, as far as news are made of it.
@@ -66,16 +88,11 @@ impl Before {
         }
     }
 
-    /// What is new now that the entry has been taken in, for those who are listening.
-    pub fn news(
-        self,
-        facts: &Facts,
-        entry: &Entry,
-        is_listening: &dyn Fn(UserId) -> bool,
-    ) -> Vec<Told> {
+    /// What is new now that the entry has been taken in.
+    pub fn news(self, facts: &Facts, entry: &Entry) -> Vec<Told> {
         let mut teller = match &entry.fact {
             Fact::Member { group, .. } | Fact::Share { group, .. } | Fact::Holder { group, .. } => {
-                match Teller::new(facts, *group, is_listening) {
+                match Teller::new(facts, *group) {
                     Some(teller) => teller,
                     None => return Vec::new(),
                 }
@@ -127,27 +144,23 @@ fn held_by(group: &Group, user: UserId) -> Vec<(FileName, InfoHash)> {
         .collect()
 }
 
-/// Tells those of one group who are listening.
+/// Tells what is new in one group.
 struct Teller<'a> {
     facts: &'a Facts,
+    id: GroupId,
     group: &'a Group,
     name: &'a GroupName,
-    is_listening: &'a dyn Fn(UserId) -> bool,
     told: Vec<Told>,
 }
 
 impl<'a> Teller<'a> {
-    fn new(
-        facts: &'a Facts,
-        group: GroupId,
-        is_listening: &'a dyn Fn(UserId) -> bool,
-    ) -> Option<Teller<'a>> {
-        let group = facts.group(group)?;
+    fn new(facts: &'a Facts, id: GroupId) -> Option<Teller<'a>> {
+        let group = facts.group(id)?;
         Some(Teller {
             facts,
+            id,
             group,
             name: &group.made()?.name,
-            is_listening,
             told: Vec::new(),
         })
     }
@@ -174,10 +187,10 @@ impl<'a> Teller<'a> {
                     let group = group.clone();
                     self.tell(user, News::Accepted { group });
                 }
-                self.tell_members(user, &News::Joined { group, user: name });
+                self.tell_members(user, News::Joined { group, user: name });
             }
             Some(Membership::Left { .. }) if was_member => {
-                self.tell_members(user, &News::Left { group, user: name });
+                self.tell_members(user, News::Left { group, user: name });
             }
             Some(Membership::Rejected) => self.tell(user, News::Rejected { group }),
             Some(Membership::Left { .. }) | None => {}
@@ -217,13 +230,13 @@ impl<'a> Teller<'a> {
                         size,
                         user: user_name,
                     };
-                    self.tell_members(user, &shares);
+                    self.tell_members(user, shares);
                 }
             }
             (Some(file), _) if !held && self.group.holds(by, name, &file.info_hash) => {
                 if let Some(user) = self.facts.user_name(by).cloned() {
                     let (group, file) = (self.name.clone(), name.clone());
-                    self.tell_members(by, &News::Has { group, file, user });
+                    self.tell_members(by, News::Has { group, file, user });
                 }
             }
             _ => {}
@@ -232,22 +245,18 @@ impl<'a> Teller<'a> {
 
     fn gone(&mut self, by: UserId, name: &FileName) {
         let (group, file) = (self.name.clone(), name.clone());
-        self.tell_members(by, &News::Gone { group, file });
+        self.tell_members(by, News::Gone { group, file });
     }
 
-    /// Everybody but the one who did it.
-    fn tell_members(&mut self, but: UserId, news: &News) {
-        for (user, _, membership) in self.group.standings() {
-            if membership == Membership::Member && user != but {
-                self.tell(user, news.clone());
-            }
-        }
+    fn tell_members(&mut self, but: UserId, news: News) {
+        let group = self.id;
+        let to = Audience::Members { group, but };
+        self.told.push(Told { to, news });
     }
 
     fn tell(&mut self, to: UserId, news: News) {
-        if (self.is_listening)(to) {
-            self.told.push(Told { to, news });
-        }
+        let to = Audience::User(to);
+        self.told.push(Told { to, news });
     }
 }
 

@@ -6,7 +6,7 @@ use crate::torrent::id::InfoHash;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    #[error("Please login first: login <user>, or create_user <user> if you have no account")]
+    #[error("Please log in first. Log in with: login <user> <password>")]
     NotLoggedIn,
     #[error("You are already logged in! To be somebody else: logout")]
     LoggedInAlready,
@@ -40,6 +40,8 @@ pub enum Refused {
         "Everybody is in public, and nobody owns it: it cannot be created, joined, left or managed"
     )]
     Public,
+    #[error("Everybody is in public: there is no list of its members")]
+    PublicMembers,
     #[error("Everybody may fetch what is in public: it needs no tickets")]
     PublicTicket,
     #[error(
@@ -48,6 +50,8 @@ pub enum Refused {
     NoPeerKey,
     #[error("This file does not exist in the group. Those there are: list_files {0}")]
     NoFile(GroupName),
+    #[error("nobody shares `{name}` in {group}; list_files shows what there is")]
+    NotShared { group: GroupName, name: FileName },
     #[error("No file of {0} is this torrent. Those there are: list_files {0}")]
     NoTorrent(GroupName),
     #[error("You don't have this file, so you do not share it")]
@@ -71,6 +75,9 @@ pub enum Refused {
         group: GroupName,
         source_needed: String,
     },
+    /// Somebody else's sentence: the tracker has no room.
+    #[error("{0}")]
+    Full(String),
     #[error("{what}: {limit} are possible")]
     Limit { what: &'static str, limit: usize },
     #[error("Too many wrong passwords: try again in {0} seconds")]
@@ -102,12 +109,16 @@ impl Refused {
             | Refused::NoRequests
             | Refused::NotAsked(_)
             | Refused::NoFile(_)
+            | Refused::NotShared { .. }
             | Refused::NoTorrent(_)
             | Refused::NotHolder => Code::NotFound,
-            Refused::Public | Refused::PublicTicket | Refused::NotOfTheGroup { .. } => {
-                Code::BadRequest
+            Refused::Public
+            | Refused::PublicMembers
+            | Refused::PublicTicket
+            | Refused::NotOfTheGroup { .. } => Code::BadRequest,
+            Refused::Full(_) | Refused::Limit { .. } | Refused::Wait(_) | Refused::Busy => {
+                Code::Busy
             }
-            Refused::Limit { .. } | Refused::Wait(_) | Refused::Busy => Code::Busy,
             Refused::Internal(_) => Code::Internal,
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::control::names::UserName;
 use crate::control::news::NewsLine;
-use crate::control::stamp::{Clock, Stamp};
+use crate::control::stamp::{Clock, Stamp, UserId};
 use crate::torrent::id::PieceHash;
 use crate::torrent::layout::Layout;
 use crate::torrent::metainfo::Metainfo;
@@ -58,11 +58,13 @@ impl Script {
                 for entry in entries {
                     let before = Before::look(&self.facts, &entry);
                     assert!(self.facts.apply(&entry), "{line}: nothing new");
-                    for told in before.news(&self.facts, &entry, &|_| true) {
-                        let cursor = entry.stamp;
-                        let line = shown(cursor, told.news);
-                        let to = self.facts.user_name(told.to).unwrap();
-                        self.news.push(format!("{to}: {line}"));
+                    for told in before.news(&self.facts, &entry) {
+                        let line = shown(entry.stamp, told.news);
+                        let hears = |user: &UserId| told.to.has(&self.facts, *user);
+                        let names = self.facts.user_ids().filter(hears);
+                        let names = names.map(|user| self.facts.user_name(user).unwrap());
+                        self.news
+                            .extend(names.map(|name| format!("{name}: {line}")));
                     }
                 }
                 done.to_string()

@@ -14,11 +14,9 @@ use ed25519_dalek::pkcs8::EncodePrivateKey;
 use rustls::client::Resumption;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
-use rustls::pki_types::{
-    CertificateDer, PrivatePkcs8KeyDer, ServerName, SubjectPublicKeyInfoDer, UnixTime, alg_id,
-};
+use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime, alg_id};
 use rustls::server::ParsedCertificate;
-use rustls::sign::{CertifiedKey, SingleCertAndKey};
+use rustls::sign::{CertifiedKey, SingleCertAndKey, public_key_to_spki};
 use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, InvalidMessage,
     OtherError, ServerConfig, ServerConnection, SignatureScheme, StreamOwned,
@@ -164,8 +162,7 @@ impl ServerCertVerifier for OnlyThisKey {
         _ocsp: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let shown = ParsedCertificate::try_from(certificate)?.subject_public_key_info();
-        let refused = match ed25519_key(&shown) {
+        let refused = match shown_key(certificate)? {
             Some(key) if key == self.key => return Ok(ServerCertVerified::assertion()),
             Some(key) => Refused::WrongKey(key),
             None => Refused::NoKey,
@@ -199,11 +196,17 @@ impl ServerCertVerifier for OnlyThisKey {
     }
 }
 
-/// The key in the part of a certificate that names one. There is one way to write it.
-fn ed25519_key(shown: &SubjectPublicKeyInfoDer<'_>) -> Option<Key> {
-    let key: Key = *shown.last_chunk()?;
-    let expected = rustls::sign::public_key_to_spki(&alg_id::ED25519, key);
-    (*shown == expected).then_some(key)
+/// The key that a certificate is the paper around, if it is an Ed25519 key.
+///
+/// # Errors
+/// rustls's, if the bytes are not a certificate.
+pub fn shown_key(certificate: &[u8]) -> Result<Option<Key>, rustls::Error> {
+    let certificate = CertificateDer::from(certificate);
+    let shown = ParsedCertificate::try_from(&certificate)?.subject_public_key_info();
+    let key: Option<Key> = shown.last_chunk().copied();
+    // There is one way to write such a key.
+    let written = |key: &Key| shown == public_key_to_spki(&alg_id::ED25519, key);
+    Ok(key.filter(written))
 }
 
 impl From<io::Error> for TlsError {
@@ -296,6 +299,19 @@ mod tests {
         assert_eq!(answer, "thanks");
         client.say_end().unwrap();
         answering.join().unwrap();
+    }
+
+    #[test]
+    fn a_certificate_shows_its_key() {
+        let secret = key(1).to_pkcs8_der().unwrap();
+        let made = certificate(&PrivatePkcs8KeyDer::from(secret.as_bytes())).unwrap();
+        assert_eq!(shown_key(&made), Ok(Some(public(1))));
+        let other = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+        let other = rcgen::CertificateParams::default().self_signed(&other);
+        assert_eq!(shown_key(other.unwrap().der()), Ok(None));
+        for cut in 0..made.len() {
+            assert!(shown_key(&made[..cut]).is_err(), "cut at {cut}");
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! What can be told to a tracker when it starts.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::registry::{shares, swarms};
+use crate::registry::{change, shares, swarms};
 
 use super::identity::Identity;
 
@@ -15,6 +16,12 @@ pub struct Config {
     pub address: SocketAddr,
     /// Who it is. The program takes it from a file; this one ends with the process.
     pub identity: Arc<Identity>,
+    /// Its number in tracker_info.txt, from 1: part of the name of every fact that it makes.
+    pub number: u16,
+    /// The file with users and groups. `None`: in memory, and gone with the process.
+    pub db: Option<PathBuf>,
+    /// Seconds for which a ticket is good: so long somebody who has left a group may be served.
+    pub ticket_life: u32,
     /// Whether control lines are refused outside of TLS: tracker_info.txt gives our key, so all
     /// of our peers can speak it. HTTP stays open, for clients that know no key; it shows nothing
     /// but what is public.
@@ -40,6 +47,8 @@ pub struct Config {
     /// How much may be known of swarms. Its `expiry` is made from `interval`.
     pub swarms: swarms::Limits,
     pub shares: shares::Limits,
+    /// How much may be kept of users and groups.
+    pub groups: change::Limits,
 }
 
 impl Config {
@@ -47,6 +56,9 @@ impl Config {
         Config {
             address,
             identity: Arc::new(Identity::ephemeral()),
+            number: 1,
+            db: None,
+            ticket_life: 600,
             tls_required: false,
             connections: 12_000,
             connections_per_address: 1024,
@@ -58,6 +70,7 @@ impl Config {
             interval: 120,
             swarms: swarms::Limits::default(),
             shares: shares::Limits::default(),
+            groups: change::Limits::default(),
         }
     }
 }

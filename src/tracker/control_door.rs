@@ -1,17 +1,24 @@
 //! The control dialect: requests from our own peers, and from people with `nc`.
 
 use std::io::{self, BufRead, BufReader, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::control::command::{Place, help};
+use zeroize::Zeroize;
+
+use crate::control::command::{self, Permission, Place, help};
 use crate::control::frame::{Frame, FrameError, read_body, read_line};
 use crate::control::reply::{Code, Download, FileEntry, Reply, announce_to_reply};
 use crate::control::request::Request;
+use crate::registry::access;
+use crate::registry::change::Change;
+use crate::registry::refused::Refused;
 use crate::runtime::channel::Channel;
 
 use super::client::{encode, say_goodbye};
-use super::state::{Refused, State};
+use super::session::Session;
+use super::state::State;
+use super::{account_door, group_door, news_door};
 
 /// Bytes that are read at once: more than any request without a body, and little for ten
 /// thousand idle clients.
@@ -21,23 +28,31 @@ const READ_BUFFER: usize = 1024;
 enum Next {
     Continue(Reply),
     Close(Reply),
+    /// From now on only the tracker speaks.
+    Listen(Box<news_door::Stream>),
 }
 
 /// Answers requests until the client has enough, is silent for too long, or gets out of step.
 pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()> {
     let mut reader = BufReader::with_capacity(READ_BUFFER, channel);
+    let mut session = Session::default();
     loop {
         reader.get_mut().set_deadline(None);
         reader.get_mut().set_patience(state.config.idle);
         if reader.fill_buf()?.is_empty() {
-            return Ok(());
+            return reader.get_mut().say_end();
         }
         let stream = reader.get_mut();
         stream.set_patience(state.config.request);
         stream.set_deadline(Some(Instant::now() + state.config.request));
         let next = match read_request(state, &mut reader) {
             Ok(Read::End) => return Ok(()),
-            Ok(Read::Frame(frame)) => answer(state, from, &frame),
+            Ok(Read::Frame(mut frame)) => {
+                let next = answer(state, &mut session, from, &frame);
+                // There may have been a password in it.
+                frame.words.zeroize();
+                next
+            }
             Ok(Read::NoRoom) => {
                 let why = "this tracker is reading as many torrents as it can; try again";
                 Next::Close(Reply::err(Code::Busy, why))
@@ -52,6 +67,7 @@ pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()
         match next {
             Next::Continue(reply) => stream.write_all(&encode(&reply))?,
             Next::Close(reply) => return say_goodbye(reader.into_inner(), &encode(&reply)),
+            Next::Listen(stream) => return news_door::serve(state, reader.into_inner(), *stream),
         }
     }
 }
@@ -82,70 +98,135 @@ fn read_request(state: &State, reader: &mut BufReader<Channel>) -> Result<Read, 
     Ok(Read::Frame(Frame { words, body }))
 }
 
-fn answer(state: &State, from: SocketAddr, frame: &Frame) -> Next {
+fn answer(state: &State, session: &mut Session, from: SocketAddr, frame: &Frame) -> Next {
     // A person with `nc` has pressed Enter.
     if frame.words.is_empty() && frame.body.is_empty() {
-        return Next::Continue(Reply::err(
-            Code::BadRequest,
-            "type a command; `help` lists them",
-        ));
+        let hint = "type a command; `help` lists them";
+        return Next::Continue(Reply::err(Code::BadRequest, hint));
     }
     let request = match Request::parse(frame) {
         Ok(request) => request,
         Err(error) => return Next::Continue(Reply::err(Code::BadRequest, error)),
     };
     state.counters.request();
-    let ip = from.ip();
-    Next::Continue(match request {
+    let permitted = permit(state, session, frame, &request);
+    let next = permitted.and_then(|()| obey(state, session, from.ip(), request));
+    next.unwrap_or_else(|refused| Next::Continue(Reply::err(refused.code(), refused)))
+}
+
+/// Compares what the table asks for with who speaks.
+fn permit(
+    state: &State,
+    session: &mut Session,
+    frame: &Frame,
+    request: &Request,
+) -> Result<(), Refused> {
+    let name = frame.words.first().map_or("", String::as_str);
+    let commands = command::find(Place::Control, name).unwrap_or_default();
+    let permission = commands.first().map_or(Permission::Owner, |c| c.permission);
+    let group = request.group();
+    let permission = match permission {
+        // An announce: anybody's, unless it is in a group.
+        Permission::Anyone if group.is_some() => Permission::Member,
+        permission => permission,
+    };
+    let permitted = state.known.look(|facts| {
+        session.look(facts);
+        access::permit(facts, session.user(), permission, group)
+    });
+    match permitted {
+        Err(Refused::NotLoggedIn) if session.has_ended => Err(Refused::LoginEnded),
+        permitted => permitted,
+    }
+}
+
+/// Does what is asked by somebody who may.
+fn obey(
+    state: &State,
+    session: &mut Session,
+    ip: IpAddr,
+    request: Request,
+) -> Result<Next, Refused> {
+    let by = session.user();
+    let user = || by.ok_or(Refused::NotLoggedIn);
+    let change = |change| group_door::change(state, by, change);
+    let reply = match request {
         Request::Ping => Reply::ok(["pong"]),
-        Request::ListFiles { group } => match state.list_files(&group) {
-            Ok(entries) => FileEntry::list_to_reply(&entries),
-            Err(refused) => refuse(refused),
-        },
-        Request::UploadFile(upload) => match state.upload(ip, &upload) {
-            Ok(uploaded) => uploaded.to_reply(),
-            Err(refused) => refuse(refused),
-        },
-        Request::DownloadFile { group, name } => match state.download(&group, &name) {
-            Ok(share) => Download {
+        Request::CreateUser { user, password } => {
+            account_door::create_user(state, user, &password)?
+        }
+        Request::Login {
+            user,
+            password,
+            peer_key,
+        } => account_door::log_in(state, session, ip, &user, &password, peer_key)?,
+        Request::Resume { token } => account_door::resume(state, session, &token)?,
+        Request::Logout => account_door::log_out(session),
+        Request::Passwd { old, new } => account_door::passwd(state, session, ip, &old, &new)?,
+        Request::Whoami => account_door::whoami(state, session)?,
+        Request::Ticket { group } => account_door::ticket(state, session, &group)?,
+        Request::Subscribe { since } => {
+            let login = session.login().ok_or(Refused::NotLoggedIn)?;
+            let stream = news_door::subscribe(state, login, since)?;
+            return Ok(Next::Listen(Box::new(stream)));
+        }
+        Request::CreateGroup { group } => change(Change::CreateGroup { group })?,
+        Request::JoinGroup { group } => change(Change::Join { group })?,
+        Request::LeaveGroup { group } => change(Change::Leave { group })?,
+        Request::AcceptRequest { group, user } => change(Change::Accept { group, user })?,
+        Request::RejectRequest { group, user } => change(Change::Reject { group, user })?,
+        Request::ListGroups => group_door::list_groups(state, user()?),
+        Request::ListMembers { group } if group.is_public() => return Err(Refused::PublicMembers),
+        Request::ListMembers { group } => group_door::list_members(state, &group),
+        Request::ListRequests { group } => group_door::list_requests(state, &group),
+        Request::ListFiles { group } if group.is_public() => {
+            FileEntry::list_to_reply(&state.list_files())
+        }
+        Request::ListFiles { group } => group_door::list_files(state, &group),
+        Request::UploadFile(upload) if upload.group.is_public() => {
+            state.upload(ip, &upload)?.to_reply()
+        }
+        Request::UploadFile(upload) => group_door::upload(state, by, ip, *upload)?,
+        Request::DownloadFile { group, name } if group.is_public() => {
+            let share = state.download(&name)?;
+            Download {
                 info_hash: share.info_hash,
                 size: share.size,
                 info: share.info.to_vec(),
             }
-            .into_reply(),
-            Err(refused) => refuse(refused),
-        },
+            .into_reply()
+        }
+        Request::DownloadFile { group, name } => group_door::download(state, &group, &name)?,
         Request::StopShare {
             group,
             name,
             info_hash,
             holder,
-        } => {
+        } if group.is_public() => {
             let address = SocketAddr::new(ip, holder.port);
-            match state.stop_share(&group, &name, info_hash, address) {
-                Ok(()) => Reply::ok([""; 0]),
-                Err(refused) => refuse(refused),
-            }
+            state.stop_share(&name, info_hash, address)?;
+            Reply::ok([""; 0])
         }
-        Request::Announce { announce, .. } => match state.announce(ip, &announce) {
-            Ok(response) => announce_to_reply(&response),
-            Err(full) => Reply::err(Code::Busy, full),
-        },
+        Request::StopShare {
+            group,
+            name,
+            info_hash,
+            holder,
+        } => group_door::stop_share(state, by, ip, (group, name, info_hash), holder)?,
+        Request::Announce {
+            announce,
+            group: Some(group),
+        } if !group.is_public() => group_door::announce(state, by, ip, group, &announce)?,
+        Request::Announce { announce, .. } => {
+            let answer = state.announce(ip, &announce);
+            announce_to_reply(&answer.map_err(|full| Refused::Full(full.to_string()))?)
+        }
         Request::Stats => state.stats().to_reply(),
         Request::Help => Reply::Ok {
             words: Vec::new(),
             body: help(Place::Control).into_bytes(),
         },
-        Request::Quit => return Next::Close(Reply::ok(["bye"])),
-        _ => Reply::err(Code::Internal, "this cannot be done yet"),
-    })
-}
-
-fn refuse(refused: Refused) -> Reply {
-    let code = match refused {
-        Refused::NoGroup(_) | Refused::NoFile { .. } => Code::NotFound,
-        Refused::Conflict(_) => Code::Conflict,
-        Refused::Full(_) => Code::Busy,
+        Request::Quit => return Ok(Next::Close(Reply::ok(["bye"]))),
     };
-    Reply::err(code, refused)
+    Ok(Next::Continue(reply))
 }

@@ -30,7 +30,7 @@ pub fn serve(state: &State, mut stream: Channel, from: SocketAddr) -> io::Result
                 }
                 let idle = buffer.is_empty();
                 if read_some(&mut stream, &mut buffer)? == 0 {
-                    return Ok(());
+                    return stream.say_end();
                 }
                 if idle {
                     stream.set_patience(state.config.request);

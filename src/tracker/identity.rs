@@ -83,6 +83,11 @@ impl Identity {
         Identity { signing, acceptor }
     }
 
+    /// The identity in the text of a key file, or why there is none.
+    pub fn parse(text: &[u8]) -> Result<Identity, &'static str> {
+        parse_seed(text).map(|seed| Identity::from_seed(&seed))
+    }
+
     /// The public half: what tracker_info.txt names.
     pub fn key(&self) -> TrackerKey {
         TrackerKey(self.signing.verifying_key().to_bytes())
@@ -108,11 +113,11 @@ impl Identity {
         let mut text = Zeroizing::new(Vec::with_capacity(MAX_FILE as usize));
         let read = file.take(MAX_FILE).read_to_end(&mut text);
         read.map_err(|error| failed("read", path, error))?;
-        let seed = parse(&text).map_err(|problem| IdentityError::Damaged {
+        let identity = Identity::parse(&text).map_err(|problem| IdentityError::Damaged {
             path: path.into(),
             problem,
         })?;
-        Ok(Some(Identity::from_seed(&seed)))
+        Ok(Some(identity))
     }
 
     /// Writes the key to a file that must not exist. A crash leaves the whole file or none.
@@ -192,7 +197,7 @@ fn sync_folder(_: &Path) -> io::Result<()> {
 }
 
 /// The seed in the text of a key file: 64 hexadecimal digits beside comments.
-fn parse(text: &[u8]) -> Result<Zeroizing<[u8; 32]>, &'static str> {
+fn parse_seed(text: &[u8]) -> Result<Zeroizing<[u8; 32]>, &'static str> {
     let mut lines = text
         .split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)

@@ -1,8 +1,9 @@
-//! What the tracker's threads share, and everything that can be done with it.
+//! What the tracker's threads share, and what can be done with what is everybody's.
 //!
-//! The shares are behind one lock, the swarms behind another; nobody holds both. Where a
-//! request concerns both, it looks at one, lets go, and looks at the other: what may have
-//! changed between is looked at again, or does no harm.
+//! The shares are behind one lock, the swarms behind another; the facts of groups and their
+//! swarms behind two more; nobody holds two. Where a request concerns both, it looks at one, lets
+//! go, and looks at the other: what may have changed between is looked at again, or does no harm.
+//! Not here: accounts (`account_door`) and groups (`group_door`).
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +12,6 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
 use parking_lot::{Mutex, RwLock};
-use rand::rngs::StdRng;
 
 use crate::announce::request::{AnnounceRequest, Event};
 use crate::announce::response::AnnounceResponse;
@@ -20,6 +20,9 @@ use crate::control::names::{FileName, GroupName};
 use crate::control::reply::{FileEntry, Stats, Uploaded};
 use crate::control::request::Upload;
 use crate::registry::Seconds;
+use crate::registry::attempts::Attempts;
+use crate::registry::facts::Facts;
+use crate::registry::refused::Refused;
 use crate::registry::shares::{OfferError, Offered, Share, Shares};
 use crate::registry::swarms::{Member, SwarmError, Swarms};
 use crate::runtime::stop::Stop;
@@ -27,11 +30,12 @@ use crate::torrent::id::InfoHash;
 
 use super::config::Config;
 use super::connections::Connections;
+use super::crowd::Crowd;
+use super::hub::Hub;
+use super::known::Known;
+use super::passwords::Passwords;
+use super::store::{Store, StoreError};
 
-/// How many peers are named to an asker that does not say how many it would like.
-const NUMWANT_DEFAULT: u32 = 50;
-/// How many peers are named to anybody: 1.2 KiB compact.
-const NUMWANT_MAX: u32 = 200;
 /// How many bytes of bodies may be under way at once: 32 of the largest.
 const BODY_MEMORY: usize = 128 * 1024 * 1024;
 
@@ -41,15 +45,19 @@ pub struct State {
     pub connections: Arc<Connections>,
     pub counters: Counters,
     pub bodies: Room,
+    /// Users, groups, and what they share: what is committed.
+    pub known: Arc<Known>,
+    /// Changes them.
+    pub store: Store,
+    /// Hears of the changes.
+    pub hub: Arc<Hub>,
+    pub passwords: Passwords,
+    pub attempts: Mutex<Attempts>,
+    /// The swarms of groups: announced by members, shown to members.
+    pub group_crowd: Crowd,
     started: Instant,
     shares: RwLock<Shares>,
-    crowd: Mutex<Crowd>,
-}
-
-/// The swarms, and the randomness that samples them.
-struct Crowd {
-    swarms: Swarms,
-    rng: StdRng,
+    crowd: Crowd,
 }
 
 /// What has happened since the start.
@@ -80,42 +88,33 @@ pub struct SwarmRow {
     pub counts: Counts,
 }
 
-/// Why a request about a group's files was refused. For the asker.
-#[derive(Debug, thiserror::Error)]
-pub enum Refused {
-    #[error("there is no group `{0}`; everybody is in `public`")]
-    NoGroup(GroupName),
-    #[error("nobody shares `{name}` in {group}; list_files shows what there is")]
-    NoFile { group: GroupName, name: FileName },
-    #[error("{0}")]
-    Conflict(OfferError),
-    #[error("{0}")]
-    Full(String),
-}
-
 impl State {
-    pub fn new(config: Config, stop: Stop) -> State {
-        let mut limits = config.swarms;
-        limits.expiry = (u64::from(config.interval) * 5 / 2) as u32;
-        State {
+    pub fn new(config: Config, stop: Stop) -> Result<State, StoreError> {
+        let hub = Arc::new(Hub::default());
+        let (path, number) = (config.db.as_deref(), config.number);
+        let (store, known) = Store::start(path, number, config.groups, hub.clone())?;
+        Ok(State {
             connections: Connections::new(config.connections, config.connections_per_address),
             counters: Counters::default(),
             bodies: Room {
                 left: AtomicUsize::new(BODY_MEMORY),
             },
+            known,
+            store,
+            hub,
+            passwords: Passwords::new(),
+            attempts: Mutex::new(Attempts::new()),
+            group_crowd: Crowd::new(config.swarms, config.interval),
             started: Instant::now(),
             shares: RwLock::new(Shares::new(config.shares)),
-            crowd: Mutex::new(Crowd {
-                swarms: Swarms::new(limits),
-                rng: rand::make_rng(),
-            }),
+            crowd: Crowd::new(config.swarms, config.interval),
             config,
             stop,
-        }
+        })
     }
 
     /// The time for the registry.
-    fn now(&self) -> Seconds {
+    pub(super) fn now(&self) -> Seconds {
         // A tracker that runs for 136 years may begin to forget nobody.
         Seconds(u32::try_from(self.started.elapsed().as_secs()).unwrap_or(u32::MAX))
     }
@@ -125,36 +124,21 @@ impl State {
         ip: IpAddr,
         request: &AnnounceRequest,
     ) -> Result<AnnounceResponse, SwarmError> {
-        self.counters.announces.fetch_add(1, Ordering::Relaxed);
-        let numwant = request.numwant.unwrap_or(NUMWANT_DEFAULT).min(NUMWANT_MAX);
-        let now = self.now();
-        let announced = {
-            let crowd = &mut *self.crowd.lock();
-            let numwant = numwant as usize;
-            crowd
-                .swarms
-                .announce(now, ip, request, numwant, &mut crowd.rng)?
-        };
-        Ok(AnnounceResponse {
-            interval: self.config.interval,
-            complete: announced.counts.complete,
-            incomplete: announced.counts.incomplete,
-            downloaded: Some(announced.counts.downloaded),
-            peers: announced.peers,
-            ..AnnounceResponse::default()
-        })
+        self.counters.announce();
+        self.crowd.announce(self.now(), ip, request)
     }
 
     pub fn scrape(&self, request: &ScrapeRequest) -> ScrapeResponse {
-        let crowd = self.crowd.lock();
-        let known = |hash: &InfoHash| Some((*hash, crowd.swarms.counts(hash)?));
-        ScrapeResponse {
-            files: request.info_hashes.iter().filter_map(known).collect(),
-        }
+        self.crowd.look(|swarms| {
+            let known = |hash: &InfoHash| Some((*hash, swarms.counts(hash)?));
+            ScrapeResponse {
+                files: request.info_hashes.iter().filter_map(known).collect(),
+            }
+        })
     }
 
-    pub fn list_files(&self, group: &GroupName) -> Result<Vec<FileEntry>, Refused> {
-        check_group(group)?;
+    pub fn list_files(&self) -> Vec<FileEntry> {
+        let group = &GroupName::public();
         let entry = |(name, share): (&FileName, &Share)| FileEntry {
             name: name.clone(),
             size: share.size,
@@ -163,32 +147,17 @@ impl State {
             leechers: 0,
         };
         let mut entries: Vec<FileEntry> = self.shares.read().list(group).map(entry).collect();
-        let crowd = self.crowd.lock();
-        for entry in &mut entries {
-            let counts = crowd.swarms.counts(&entry.info_hash).unwrap_or_default();
-            (entry.seeders, entry.leechers) = (counts.complete, counts.incomplete);
-        }
-        Ok(entries)
+        self.crowd.look(|swarms| count_peers(swarms, &mut entries));
+        entries
     }
 
     /// Shares a torrent; whoever does so is in its swarm with everything.
     pub fn upload(&self, ip: IpAddr, upload: &Upload) -> Result<Uploaded, Refused> {
-        check_group(&upload.group)?;
         let info_hash = upload.metainfo.info_hash;
         let old = self
             .find(&upload.group, &upload.name)
             .map(|share| share.info_hash);
         let dead = old.filter(|old| *old != info_hash && self.is_empty(old));
-        let announce = AnnounceRequest {
-            info_hash,
-            peer_id: upload.holder.peer_id,
-            port: upload.holder.port,
-            uploaded: 0,
-            downloaded: 0,
-            left: 0,
-            event: Event::Started,
-            numwant: Some(0),
-        };
         let share = Share {
             info_hash,
             size: upload.metainfo.layout.total(),
@@ -204,11 +173,25 @@ impl State {
             Ok(Offered::New) => Uploaded::Shared,
             Ok(Offered::Known) => Uploaded::Joined,
             Ok(Offered::Replaced) => Uploaded::Replaced,
-            Err(conflict @ OfferError::Conflict { .. }) => return Err(Refused::Conflict(conflict)),
+            Err(OfferError::Conflict {
+                name,
+                old_size,
+                old_hash,
+                new_size,
+                new_hash,
+            }) => {
+                return Err(Refused::Conflict {
+                    name,
+                    old_size,
+                    old_hash,
+                    new_size,
+                    new_hash,
+                });
+            }
             Err(full) => return Err(Refused::Full(full.to_string())),
         };
         // A share whose holder is not in its swarm goes by itself after a while.
-        self.announce(ip, &announce)
+        self.announce(ip, &as_seed(upload))
             .map_err(|full| Refused::Full(full.to_string()))?;
         if uploaded != Uploaded::Joined {
             log::info!(target: "tracker", "{} is shared in {} ({info_hash})", upload.name, upload.group);
@@ -216,29 +199,27 @@ impl State {
         Ok(uploaded)
     }
 
-    pub fn download(&self, group: &GroupName, name: &FileName) -> Result<Share, Refused> {
-        check_group(group)?;
-        self.find(group, name).ok_or_else(|| no_file(group, name))
+    pub fn download(&self, name: &FileName) -> Result<Share, Refused> {
+        let share = self.find(&GroupName::public(), name);
+        share.ok_or_else(|| not_shared(name))
     }
 
     /// Takes a holder out of the swarm, and with the last complete one the share.
     pub fn stop_share(
         &self,
-        group: &GroupName,
         name: &FileName,
         info_hash: InfoHash,
         holder: SocketAddr,
     ) -> Result<(), Refused> {
-        check_group(group)?;
+        let group = &GroupName::public();
         let share = self.find(group, name);
         if share.is_none_or(|share| share.info_hash != info_hash) {
-            return Err(no_file(group, name));
+            return Err(not_shared(name));
         }
         let now = self.now();
         let orphaned = {
-            let swarms = &mut self.crowd.lock().swarms;
-            let was_seed = swarms.leave(now, info_hash, holder);
-            let counts = swarms.counts(&info_hash).unwrap_or_default();
+            let was_seed = self.crowd.leave(now, info_hash, holder);
+            let counts = self.crowd.counts(&info_hash);
             // Who never held it must not end it for those who are fetching.
             counts.complete == 0 && (was_seed || counts.incomplete == 0)
         };
@@ -255,12 +236,12 @@ impl State {
             let shares = self.shares.read();
             shares.iter().map(|(_, _, share)| share.info_hash).collect()
         };
-        let empty: HashSet<InfoHash> = {
-            let swarms = &mut self.crowd.lock().swarms;
-            swarms.sweep(now);
+        self.crowd.sweep(now);
+        self.group_crowd.sweep(now);
+        let empty: HashSet<InfoHash> = self.crowd.look(|swarms| {
             let is_empty = |hash: &InfoHash| population(swarms.counts(hash)) == 0;
             shared.into_iter().filter(is_empty).collect()
-        };
+        });
         let gone = self.shares.write().sweep(now, &empty);
         if gone > 0 {
             log::info!(target: "tracker", "{gone} shares without holders are forgotten");
@@ -268,18 +249,21 @@ impl State {
     }
 
     pub fn stats(&self) -> Stats {
-        let (swarms, peers) = {
-            let crowd = self.crowd.lock();
-            (crowd.swarms.len(), crowd.swarms.peers())
-        };
+        let size = |swarms: &Swarms| (swarms.len(), swarms.peers());
+        let (swarms, peers) = self.crowd.look(size);
+        let (group_swarms, group_peers) = self.group_crowd.look(size);
         let shares = self.shares.read().len();
+        let size = |facts: &Facts| (facts.users(), facts.groups().len());
+        let (users, groups) = self.known.look(size);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let rows = [
             ("uptime_seconds", self.started.elapsed().as_secs()),
             ("connections", self.connections.count() as u64),
+            ("users", users as u64),
+            ("groups", groups as u64),
             ("shares", shares as u64),
-            ("swarms", swarms as u64),
-            ("peers", peers as u64),
+            ("swarms", (swarms + group_swarms) as u64),
+            ("peers", (peers + group_peers) as u64),
             ("requests", count(&self.counters.requests)),
             ("announces", count(&self.counters.announces)),
             ("refused_connections", count(&self.counters.refused)),
@@ -290,14 +274,16 @@ impl State {
     /// Every torrent that is shared or has a swarm, those with names first.
     pub fn swarm_rows(&self) -> Vec<SwarmRow> {
         let mut rows: std::collections::HashMap<InfoHash, SwarmRow> = {
-            let crowd = self.crowd.lock();
             let row = |(info_hash, counts)| SwarmRow {
                 info_hash,
                 names: Vec::new(),
                 counts,
             };
-            let rows = crowd.swarms.iter().map(row);
-            rows.map(|row| (row.info_hash, row)).collect()
+            let row = |swarm| {
+                let row: SwarmRow = row(swarm);
+                (row.info_hash, row)
+            };
+            self.crowd.look(|swarms| swarms.iter().map(row).collect())
         };
         for (_, name, share) in self.shares.read().iter() {
             let row = rows.entry(share.info_hash).or_insert_with(|| SwarmRow {
@@ -327,7 +313,7 @@ impl State {
             (None, Err(_)) => return None,
         };
         let now = self.now();
-        let members = self.crowd.lock().swarms.members(&info_hash);
+        let members = self.crowd.look(|swarms| swarms.members(&info_hash));
         let with_age = |member: Member| (member, now.since(member.seen));
         Some(members.into_iter().map(with_age).collect())
     }
@@ -345,7 +331,7 @@ impl State {
     }
 
     fn is_empty(&self, info_hash: &InfoHash) -> bool {
-        population(self.crowd.lock().swarms.counts(info_hash)) == 0
+        population(Some(self.crowd.counts(info_hash))) == 0
     }
 }
 
@@ -353,24 +339,42 @@ fn population(counts: Option<Counts>) -> u32 {
     counts.map_or(0, |counts| counts.complete + counts.incomplete)
 }
 
-fn check_group(group: &GroupName) -> Result<(), Refused> {
-    if *group == GroupName::public() {
-        Ok(())
-    } else {
-        Err(Refused::NoGroup(group.clone()))
+fn not_shared(name: &FileName) -> Refused {
+    Refused::NotShared {
+        group: GroupName::public(),
+        name: name.clone(),
     }
 }
 
-fn no_file(group: &GroupName, name: &FileName) -> Refused {
-    Refused::NoFile {
-        group: group.clone(),
-        name: name.clone(),
+/// How whoever shares a file stands in its swarm.
+pub(super) fn as_seed(upload: &Upload) -> AnnounceRequest {
+    AnnounceRequest {
+        info_hash: upload.metainfo.info_hash,
+        peer_id: upload.holder.peer_id,
+        port: upload.holder.port,
+        uploaded: 0,
+        downloaded: 0,
+        left: 0,
+        event: Event::Started,
+        numwant: Some(0),
+    }
+}
+
+/// Says of each file who is in its swarm.
+pub(super) fn count_peers(swarms: &Swarms, entries: &mut [FileEntry]) {
+    for entry in entries {
+        let counts = swarms.counts(&entry.info_hash).unwrap_or_default();
+        (entry.seeders, entry.leechers) = (counts.complete, counts.incomplete);
     }
 }
 
 impl Counters {
     pub fn request(&self) {
         self.requests.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub fn announce(&self) {
+        self.announces.fetch_add(1, Ordering::Relaxed);
     }
 
     pub fn refused(&self) {

@@ -24,7 +24,7 @@ fn the_life_of_a_group() {
             ("carol create_user carol", "User created!"),
             (
                 "dave create_group cs101",
-                "denied Please login first: login <user>, or create_user <user> if you have no account",
+                "denied Please log in first. Log in with: login <user> <password>",
             ),
             ("alice create_group CS101", "Group created successfully"),
             (

@@ -1,0 +1,139 @@
+//! Requests about groups and their files. Whoever asks has been let in by `control_door`; what
+//! changes something is checked again where it is decided, in the store.
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::announce::request::{AnnounceRequest, Event};
+use crate::control::names::{FileName, GroupName};
+use crate::control::reply::{
+    Download, FileEntry, GroupEntry, Reply, Uploaded, announce_to_reply, users_to_reply,
+};
+use crate::control::request::{Holder, Upload};
+use crate::control::stamp::UserId;
+use crate::registry::change::{Change, Done, Offer};
+use crate::registry::facts::Facts;
+use crate::registry::group::{File, Group};
+use crate::registry::refused::Refused;
+use crate::registry::views;
+use crate::torrent::id::InfoHash;
+
+use super::state::{State, as_seed, count_peers};
+
+/// A change that is answered with a sentence.
+pub fn change(state: &State, by: Option<UserId>, change: Change) -> Result<Reply, Refused> {
+    state.store.change(by, change).map(Reply::said)
+}
+
+pub fn list_groups(state: &State, user: UserId) -> Reply {
+    let groups = state.known.look(|facts| views::groups(facts, user));
+    GroupEntry::list_to_reply(&groups)
+}
+
+pub fn list_members(state: &State, group: &GroupName) -> Reply {
+    users_to_reply(&state.known.look(|facts| views::members(facts, group)))
+}
+
+pub fn list_requests(state: &State, group: &GroupName) -> Reply {
+    users_to_reply(&state.known.look(|facts| views::requests(facts, group)))
+}
+
+pub fn list_files(state: &State, group: &GroupName) -> Reply {
+    let mut files = state.known.look(|facts| views::files(facts, group));
+    let crowd = &state.group_crowd;
+    crowd.look(|swarms| count_peers(swarms, &mut files));
+    FileEntry::list_to_reply(&files)
+}
+
+/// Shares a torrent; whoever does so is in its swarm with everything.
+pub fn upload(
+    state: &State,
+    by: Option<UserId>,
+    ip: IpAddr,
+    upload: Upload,
+) -> Result<Reply, Refused> {
+    let seed = as_seed(&upload);
+    let offer = Offer {
+        group: upload.group,
+        name: upload.name,
+        metainfo: upload.metainfo,
+    };
+    let done = state.store.change(by, Change::Offer(Box::new(offer)))?;
+    announce_in_crowd(state, ip, &seed)?;
+    let uploaded = match done {
+        Done::Offered(uploaded) => uploaded,
+        _ => Uploaded::Shared,
+    };
+    Ok(uploaded.to_reply())
+}
+
+pub fn download(state: &State, group: &GroupName, name: &FileName) -> Result<Reply, Refused> {
+    let found = state.known.look(|facts| {
+        let download = |file: File<'_>| (file.info_hash, file.share.clone());
+        let group = find(facts, group)?;
+        group.file(name).map(download)
+    });
+    let (info_hash, share) = found.ok_or_else(|| Refused::NoFile(group.clone()))?;
+    let download = Download {
+        info_hash,
+        size: share.size,
+        info: share.info.to_vec(),
+    };
+    Ok(download.into_reply())
+}
+
+pub fn stop_share(
+    state: &State,
+    by: Option<UserId>,
+    ip: IpAddr,
+    (group, name, info_hash): (GroupName, FileName, InfoHash),
+    holder: Holder,
+) -> Result<Reply, Refused> {
+    let address = SocketAddr::new(ip, holder.port);
+    state.group_crowd.leave(state.now(), info_hash, address);
+    let withdraw = Change::Withdraw {
+        group,
+        name,
+        info_hash,
+    };
+    change(state, by, withdraw)
+}
+
+/// Only what the group shares has a swarm in it: so nobody fills the memory with others.
+pub fn announce(
+    state: &State,
+    by: Option<UserId>,
+    ip: IpAddr,
+    group: GroupName,
+    request: &AnnounceRequest,
+) -> Result<Reply, Refused> {
+    let hash = &request.info_hash;
+    let is_shared = |facts: &Facts| {
+        let group = find(facts, &group);
+        group.is_some_and(|group| group.files_of(hash).next().is_some())
+    };
+    if !state.known.look(is_shared) {
+        return Err(Refused::NoTorrent(group));
+    }
+    if request.event == Event::Completed && request.left == 0 {
+        let info_hash = request.info_hash;
+        state
+            .store
+            .change(by, Change::Completed { group, info_hash })?;
+    }
+    announce_in_crowd(state, ip, request)
+}
+
+fn announce_in_crowd(
+    state: &State,
+    ip: IpAddr,
+    request: &AnnounceRequest,
+) -> Result<Reply, Refused> {
+    state.counters.announce();
+    let answer = state.group_crowd.announce(state.now(), ip, request);
+    let answer = answer.map_err(|full| Refused::Full(full.to_string()))?;
+    Ok(announce_to_reply(&answer))
+}
+
+fn find<'a>(facts: &'a Facts, name: &GroupName) -> Option<&'a Group> {
+    facts.group_named(name).map(|(_, group)| group)
+}

@@ -1,0 +1,84 @@
+//! `subscribe`: from then on the tracker speaks, and this connection's thread waits for news.
+
+use std::io::{self, Write};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::RecvTimeoutError;
+
+use crate::control::frame::Frame;
+use crate::control::news::NewsLine;
+use crate::control::reply::Reply;
+use crate::control::stamp::Stamp;
+use crate::registry::news::missed;
+use crate::registry::refused::Refused;
+use crate::runtime::channel::Channel;
+
+use super::client::encode;
+use super::hub::Subscription;
+use super::session::Login;
+use super::state::State;
+
+/// So often a stream shows that both are still there.
+const PING: Duration = Duration::from_secs(30);
+
+/// What a listener is told first, and from where on it is told more.
+pub struct Stream {
+    subscription: Subscription,
+    login: Login,
+    first: Vec<u8>,
+    /// How many facts are in what is told first.
+    taken: u64,
+}
+
+/// Begins to listen. First we listen, then we look at what was missed: so nothing falls between,
+/// and what is in both is told by its number.
+pub fn subscribe(state: &State, login: &Login, since: Option<Stamp>) -> Result<Stream, Refused> {
+    let user = login.user;
+    let subscription = state.hub.subscribe(user);
+    let subscription = subscription.map_err(|many| Refused::Full(many.to_string()))?;
+    let (missed, latest, taken) = state.known.look_now(|now| {
+        let missed = missed(&now.facts, user, since);
+        (missed, now.facts.latest(), now.taken)
+    });
+    // With this cursor, whoever loses the stream before the first news loses nothing.
+    let cursor = latest.map(|stamp| stamp.to_string());
+    let mut first = encode(&Reply::ok(cursor));
+    for (cursor, news) in missed {
+        first.extend(bytes(&NewsLine::News { cursor, news }));
+    }
+    Ok(Stream {
+        subscription,
+        login: login.clone(),
+        first,
+        taken,
+    })
+}
+
+/// Writes news until the listener goes, is too slow, or is logged in no longer.
+pub fn serve(state: &State, mut channel: Channel, stream: Stream) -> io::Result<()> {
+    send(state, &mut channel, &stream.first)?;
+    loop {
+        let line = match stream.subscription.heard.recv_timeout(PING) {
+            Ok(heard) if heard.taken <= stream.taken => continue,
+            Ok(heard) => heard.line,
+            Err(RecvTimeoutError::Timeout) => NewsLine::Ping,
+            Err(RecvTimeoutError::Disconnected) => return Ok(()),
+        };
+        if !state.known.look(|facts| stream.login.counts(facts)) {
+            return Ok(());
+        }
+        send(state, &mut channel, &bytes(&line))?;
+    }
+}
+
+fn send(state: &State, channel: &mut Channel, bytes: &[u8]) -> io::Result<()> {
+    channel.set_deadline(Some(Instant::now() + state.config.request));
+    channel.write_all(bytes)?;
+    channel.flush()
+}
+
+fn bytes(line: &NewsLine) -> Vec<u8> {
+    // Names are short and have no control characters: this cannot fail.
+    let frame: Frame = line.to_frame();
+    frame.encode().unwrap_or_default()
+}

@@ -18,6 +18,7 @@ pub mod accept;
 pub mod account;
 pub mod addresses;
 pub mod announcer;
+pub mod channel;
 pub mod connection;
 pub mod dial;
 pub mod disk;
@@ -25,9 +26,13 @@ pub mod engine;
 pub mod events;
 pub mod hashing;
 pub mod managed;
+pub mod membership;
+pub mod noise;
 pub mod opening;
 pub mod rate_limit;
 pub mod schedule;
+pub mod shake;
+pub mod tickets;
 pub mod tracker_link;
 pub mod view;
 
@@ -37,12 +42,11 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rand::RngExt;
 
-use crate::control::key::PeerKey;
 use crate::control::reply::LoggedIn;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::listener::Listener;
@@ -66,7 +70,10 @@ use engine::{Addition, Command, Engine, EngineError, Input, Start};
 use events::Events;
 use hashing::HashPool;
 use managed::{Beginning, Identity};
+use membership::{Membership, Unusable};
+use noise::NoiseError;
 use rate_limit::RateLimit;
+use tickets::Renewals;
 use view::{News, PeerRow, Status, TorrentView};
 
 /// Inputs that may wait for the engine. Whoever reports more waits.
@@ -81,6 +88,9 @@ pub struct Config {
     pub download: PathBuf,
     /// How many peers are served at once, a torrent.
     pub slots: usize,
+    /// Let only members know of a group's torrents. Tests switch it off to show that what is
+    /// refused would succeed otherwise.
+    pub check_tickets: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -98,6 +108,10 @@ pub enum PeerError {
     Engine(#[from] EngineError),
     #[error("no thread could be started: {0}")]
     Thread(#[from] io::Error),
+    #[error("no key could be made: {0}")]
+    Noise(#[from] NoiseError),
+    #[error(transparent)]
+    Tracker(#[from] Unusable),
     #[error("interrupted")]
     GivenUp,
     #[error("the peer has stopped")]
@@ -118,6 +132,8 @@ pub struct Peer {
     news: Receiver<News>,
     /// Who is logged in here.
     pub account: Arc<Account>,
+    /// Who we are in our groups.
+    pub membership: Arc<Membership>,
     pub limits: Arc<Limits>,
     pub pool: Arc<HashPool>,
     pub open_files: Arc<OpenFiles>,
@@ -150,18 +166,23 @@ impl Peer {
             down: RateLimit::none(),
         });
         let pool = Arc::new(HashPool::new()?);
-        let account = Arc::new(Account::new(PeerKey(rng.random())));
+        let membership = Membership::new(&config.trackers, config.check_tickets)?;
+        let membership = Arc::new(membership);
+        let account = Arc::new(Account::new(membership.keys.public));
         let engine = Engine {
             identity,
             inputs: inbox,
             to_self: inputs.clone(),
             news: to_news.clone(),
             announcer: Announcer::start(config.trackers.clone(), account.clone(), &inputs)?,
-            dialer: Dialer::start(&inputs, &stop)?,
+            dialer: Dialer::start(&membership, &inputs, &stop)?,
             disk: Disk::start(folder.clone(), inputs.clone())?,
             pool: pool.clone(),
             threads: connections.clone(),
             limits: limits.clone(),
+            account: account.clone(),
+            membership: membership.clone(),
+            renewals: Renewals::default(),
             slots: config.slots,
             seed: rng.random(),
             torrents: HashMap::new(),
@@ -171,7 +192,7 @@ impl Peer {
         };
         let events = Events::start(config.trackers, account.clone(), to_news)?;
         let engine = threads::spawn("engine", None, move || engine.run())?;
-        let acceptor = Acceptor::start(listener, inputs.clone(), stop.clone())?;
+        let acceptor = Acceptor::start(listener, membership.clone(), inputs.clone(), stop.clone())?;
         let peer = Peer {
             identity,
             folder,
@@ -184,6 +205,7 @@ impl Peer {
             stop,
             news,
             account,
+            membership,
             limits,
             pool,
             open_files: Arc::default(),
@@ -301,14 +323,31 @@ impl Peer {
     }
 
     /// A tracker has let a user in: what is theirs is shared and goes on.
-    pub fn log_in(&self, _answer: &LoggedIn) -> Result<(), PeerError> {
-        Ok(())
+    ///
+    /// # Errors
+    /// When the tracker's key is not the one that it had.
+    pub fn log_in(&self, answer: &LoggedIn) -> Result<(), PeerError> {
+        if let Err(error) = self.membership.log_in(Instant::now(), answer) {
+            self.log_out()?;
+            return Err(error.into());
+        }
+        if self.account.user().as_ref() != Some(&answer.user) {
+            self.account.log_in(answer);
+        }
+        self.ask(|reply| Command::LoginChanged { reply })
     }
 
     /// Nothing of the user's groups is shared any more, and no connection about it stays open.
     pub fn log_out(&self) -> Result<(), PeerError> {
         self.account.log_out();
-        Ok(())
+        self.membership.log_out();
+        self.ask(|reply| Command::LoginChanged { reply })
+    }
+
+    /// The tracker may think otherwise now of groups that it kept us out of.
+    pub fn ask_for_tickets(&self) -> Result<(), PeerError> {
+        let command = Input::Command(Command::AskForTickets);
+        self.inputs.send(command).map_err(|_| PeerError::Stopped)
     }
 
     pub fn torrents(&self) -> Result<Vec<TorrentView>, PeerError> {
@@ -391,6 +430,8 @@ impl Peer {
         if let Some(engine) = self.engine.take() {
             threads::join(engine);
         }
+        // It closes the account, which is needed to say goodbye to trackers.
+        self.events = None;
         self.stop.request();
         self.connections.join();
     }

@@ -59,6 +59,7 @@ fn start_peer(folder: &Path) -> PeerShell {
         trackers: Vec::new(),
         download: folder.to_path_buf(),
         slots: 8,
+        check_tickets: true,
     };
     let (peer, notices) = Peer::start(config).unwrap();
     assert!(notices.is_empty(), "{notices:?}");

@@ -110,6 +110,7 @@ impl Scene {
             trackers: trackers.clone(),
             download: temp.path().join("seed"),
             slots: 8,
+            check_tickets: true,
         };
         let (peer, _) = Peer::start(config).unwrap();
         let upload = temp.path().to_path_buf();

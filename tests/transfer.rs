@@ -33,6 +33,7 @@ fn start_peer(tracker: &Tracker, folder: &Path) -> PeerShell {
         trackers: trackers.clone(),
         download: folder.join("download"),
         slots: 8,
+        check_tickets: true,
     };
     let (peer, notices) = Peer::start(config).unwrap();
     assert!(notices.is_empty(), "{notices:?}");

@@ -14,9 +14,10 @@ use crate::runtime::stream::{POLL, Stream};
 use crate::runtime::threads;
 use crate::runtime::workers::Workers;
 
-use super::connection::{Direction, Handshaken};
-use super::dial::{CallError, HANDSHAKE, read_handshake};
+use super::connection::Handshaken;
 use super::engine::Input;
+use super::membership::Membership;
+use super::shake::{self, CallError, HANDSHAKE};
 
 /// How many callers may be in their handshake at once; further ones are turned away.
 const MAX_HANDSHAKES: usize = 64;
@@ -30,9 +31,14 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    pub fn start(listener: Listener, engine: Sender<Input>, stop: Stop) -> io::Result<Acceptor> {
+    pub fn start(
+        listener: Listener,
+        membership: Arc<Membership>,
+        engine: Sender<Input>,
+        stop: Stop,
+    ) -> io::Result<Acceptor> {
         let (address, waker) = (listener.local_addr()?, listener.waker()?);
-        let run = move || accept(&listener, &engine, &stop);
+        let run = move || accept(&listener, &membership, &engine, &stop);
         let thread = Some(threads::spawn("accept", None, run)?);
         Ok(Acceptor {
             address,
@@ -56,7 +62,7 @@ impl Drop for Acceptor {
     }
 }
 
-fn accept(listener: &Listener, engine: &Sender<Input>, stop: &Stop) {
+fn accept(listener: &Listener, membership: &Arc<Membership>, engine: &Sender<Input>, stop: &Stop) {
     let shaking = Arc::new(AtomicUsize::new(0));
     let workers = Workers::new("shake", STACK);
     while let Some((socket, address)) = listener.accept() {
@@ -66,8 +72,9 @@ fn accept(listener: &Listener, engine: &Sender<Input>, stop: &Stop) {
         }
         shaking.fetch_add(1, Ordering::SeqCst);
         let (done, engine, stop) = (shaking.clone(), engine.clone(), stop.child());
+        let membership = membership.clone();
         let job = move || {
-            match shake_hands(socket, address, stop) {
+            match shake_hands(socket, address, &membership, stop) {
                 // The engine is gone only when everything ends.
                 Ok(handshaken) => drop(engine.send(Input::Handshaken(handshaken))),
                 Err(error) => log::debug!(target: "accept", "{address} turned away: {error}"),
@@ -84,14 +91,9 @@ fn accept(listener: &Listener, engine: &Sender<Input>, stop: &Stop) {
 fn shake_hands(
     socket: TcpStream,
     address: SocketAddr,
+    membership: &Membership,
     stop: Stop,
 ) -> Result<Handshaken, CallError> {
-    let mut stream = Stream::new(socket, stop, POLL, HANDSHAKE)?;
-    let handshake = read_handshake(&mut stream)?;
-    Ok(Handshaken {
-        stream,
-        address,
-        handshake,
-        direction: Direction::Incoming,
-    })
+    let stream = Stream::new(socket, stop, POLL, HANDSHAKE)?;
+    shake::answer(stream, address, membership)
 }

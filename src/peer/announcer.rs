@@ -2,7 +2,7 @@
 //!
 //! | thread | does |
 //! |---|---|
-//! | `announce` | announces and publishes at our tracker, one request after another |
+//! | `announce` | announces, publishes and fetches tickets at our tracker, one request after another |
 //! | `http-N` | announces at the HTTP trackers that torrents name |
 //!
 //! When to announce is the engine's to say; here is only the doing, because it may block.
@@ -16,7 +16,8 @@ use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 
 use crate::announce::request::AnnounceRequest;
 use crate::announce::response::AnnounceResponse;
-use crate::control::reply::{Uploaded, announce_from_reply};
+use crate::control::names::{GroupName, UserName};
+use crate::control::reply::{Code, IssuedTicket, ReplyError, Uploaded, announce_from_reply};
 use crate::control::request::{Request, Upload};
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::stop::Stop;
@@ -61,12 +62,35 @@ pub enum AnnounceFailure {
     Refused(String),
 }
 
+/// What our tracker answered when it was asked for a ticket.
+#[derive(Debug)]
+pub struct TicketAnswer {
+    pub group: GroupName,
+    /// Who was logged in when it was asked for.
+    pub user: UserName,
+    pub result: Result<IssuedTicket, TicketFailure>,
+}
+
+#[derive(Debug)]
+pub enum TicketFailure {
+    /// The user is no member, or there is no such group.
+    NotMember(String),
+    /// The tracker cannot be reached, or cannot say.
+    Tracker(String),
+}
+
 enum Job {
     Announce {
         request: AnnounceRequest,
         tracker: Tracker,
+        /// Of a group's torrent. Only our tracker hears of it.
+        group: Option<GroupName>,
     },
     Publish(Box<Upload>),
+    Ticket {
+        group: GroupName,
+        user: UserName,
+    },
 }
 
 pub struct Announcer {
@@ -129,14 +153,25 @@ impl Announcer {
         Ok(announcer)
     }
 
-    pub fn announce(&self, tracker: Tracker, request: AnnounceRequest) {
+    pub fn announce(&self, tracker: Tracker, request: AnnounceRequest, group: Option<GroupName>) {
         let jobs = match tracker {
             Tracker::Ours => &self.ours,
             Tracker::Http(_) => &self.http,
         };
         if let Some(jobs) = jobs {
             // The threads wait as long as there is a sender.
-            let _ = jobs.send(Job::Announce { request, tracker });
+            let _ = jobs.send(Job::Announce {
+                request,
+                tracker,
+                group,
+            });
+        }
+    }
+
+    /// Asks our tracker for a ticket, for who is logged in.
+    pub fn ticket(&self, group: GroupName, user: UserName) {
+        if let Some(jobs) = &self.ours {
+            let _ = jobs.send(Job::Ticket { group, user });
         }
     }
 
@@ -170,12 +205,16 @@ impl Drop for Announcer {
 
 fn ask_ours(link: &mut TrackerLink, job: Job, engine: &Sender<Input>) {
     match job {
-        Job::Announce { request, tracker } => {
+        Job::Announce {
+            request,
+            tracker,
+            group,
+        } => {
             let info_hash = request.info_hash;
             let result = link
                 .request(&Request::Announce {
                     announce: request,
-                    group: None,
+                    group,
                 })
                 .and_then(|reply| announce_from_reply(reply).map_err(LinkError::Refused))
                 .map_err(AnnounceFailure::from);
@@ -197,6 +236,20 @@ fn ask_ours(link: &mut TrackerLink, job: Job, engine: &Sender<Input>) {
                 log::warn!(target: "tracker", "{} could not be offered: {error}", name.as_str());
             }
         }
+        Job::Ticket { group, user } => {
+            let request = Request::Ticket {
+                group: group.clone(),
+            };
+            let result = link
+                .request(&request)
+                .and_then(|reply| IssuedTicket::from_reply(reply).map_err(LinkError::Refused))
+                .map_err(TicketFailure::from);
+            let _ = engine.send(Input::Ticket(TicketAnswer {
+                group,
+                user,
+                result,
+            }));
+        }
     }
 }
 
@@ -210,10 +263,23 @@ impl From<LinkError> for AnnounceFailure {
     }
 }
 
+impl From<LinkError> for TicketFailure {
+    fn from(error: LinkError) -> Self {
+        match error {
+            LinkError::Refused(ReplyError::Refused {
+                code: Code::Denied | Code::NotFound,
+                sentence,
+            }) => TicketFailure::NotMember(sentence),
+            error => TicketFailure::Tracker(error.to_string()),
+        }
+    }
+}
+
 fn ask_http(agent: &ureq::Agent, job: Job, engine: &Sender<Input>) {
     let Job::Announce {
         request,
         tracker: Tracker::Http(url),
+        group: None,
     } = job
     else {
         return;

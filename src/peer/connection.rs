@@ -24,6 +24,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::{Mutex, RwLock};
 
+use crate::control::key::PeerKey;
 use crate::runtime::stream::Stream;
 use crate::runtime::threads::Threads;
 use crate::storage::{Storage, StorageError};
@@ -34,11 +35,15 @@ use crate::torrent::layout::{Block, PieceIndex};
 use crate::torrent::metainfo::Metainfo;
 use crate::torrent::session::{Session, Violation};
 use crate::wire::codec::WireError;
+use crate::wire::extension::ExtendedHandshake;
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
 
+use super::channel::{Sink, Source};
 use super::engine::Input;
+use super::membership::{Membership, Pass, Refusal};
 use super::rate_limit::RateLimit;
+use super::shake::Shown;
 
 /// How many orders may wait for a writer. One that falls behind further is disconnected: the
 /// engine waits for nobody.
@@ -73,11 +78,10 @@ pub enum Order {
 pub enum Report {
     /// For the rules.
     Event(Event),
-    /// What the peer calls itself (BEP 10), and where it listens.
-    Introduced {
-        client: Option<String>,
-        port: Option<u16>,
-    },
+    /// What the peer says of itself (BEP 10).
+    Introduced(ExtendedHandshake),
+    /// It has shown another ticket, and may stay.
+    Renewed(Pass),
     /// Our disk failed; the peer is not to blame.
     StorageFailed(StorageError),
     /// The last report.
@@ -105,6 +109,10 @@ pub enum Reason {
     Extension(#[from] crate::torrent::bencode::BencodeError),
     #[error("it asks faster than it reads")]
     Flood,
+    #[error("it sent what was not sealed by it")]
+    Forged,
+    #[error(transparent)]
+    Ticket(#[from] Refusal),
 }
 
 impl Reason {
@@ -112,7 +120,11 @@ impl Reason {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Reason::ClosedByPeer | Reason::Silent | Reason::Io(_) | Reason::ClosedByUs
+            Reason::ClosedByPeer
+                | Reason::Silent
+                | Reason::Io(_)
+                | Reason::ClosedByUs
+                | Reason::Ticket(_)
         )
     }
 }
@@ -126,6 +138,7 @@ pub struct Shared {
     pub have: RwLock<Bitfield>,
     pub engine: Sender<Input>,
     pub limits: Arc<Limits>,
+    pub membership: Arc<Membership>,
 }
 
 /// The rate limits of the whole peer.
@@ -155,10 +168,17 @@ impl Counters {
 pub struct Handshaken {
     pub stream: Stream,
     pub address: SocketAddr,
+    /// The two ends of it.
+    pub source: Source,
+    pub sink: Sink,
     /// What the peer sent.
     pub handshake: Handshake,
     /// Who called whom.
     pub direction: Direction,
+    /// What the peer may do here.
+    pub pass: Pass,
+    /// What we have shown to it, inside Noise.
+    pub shown: Option<Shown>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -192,6 +212,9 @@ impl Connection {
         threads: &Threads,
     ) -> io::Result<Connection> {
         let stream = handshaken.stream.with_patience(SILENCE);
+        let (mut source, mut sink) = (handshaken.source, handshaken.sink);
+        source.stream_mut().set_patience(SILENCE);
+        sink.stream_mut().set_patience(SILENCE);
         let (orders, inbox) = bounded(MAX_ORDERS);
         let counters = Arc::new(Counters::default());
         let link = Link {
@@ -201,6 +224,7 @@ impl Connection {
                 shared.metainfo.layout.clone(),
             )))),
             fast: handshaken.handshake.fast,
+            member: handshaken.shown.map(|shown| shown.peer),
             counters: counters.clone(),
             shared,
         };
@@ -212,7 +236,13 @@ impl Connection {
         for message in first {
             crate::wire::codec::encode(message, &mut hello);
         }
-        start_threads(link, hello, inbox, orders.clone(), threads)?;
+        let ends = Ends {
+            source,
+            sink,
+            inbox,
+            orders: orders.clone(),
+        };
+        start_threads(link, hello, ends, threads)?;
         Ok(Connection {
             stream,
             orders,
@@ -246,8 +276,18 @@ struct Link {
     session: Arc<Mutex<Session>>,
     /// Both sides know the fast extension (BEP 6).
     fast: bool,
+    /// Who is at the other end, if that was shown inside Noise.
+    member: Option<PeerKey>,
     counters: Arc<Counters>,
     shared: Arc<Shared>,
+}
+
+/// What the two threads take with them.
+struct Ends {
+    source: Source,
+    sink: Sink,
+    inbox: Receiver<Order>,
+    orders: Sender<Order>,
 }
 
 impl Link {
@@ -262,24 +302,24 @@ impl Link {
     }
 }
 
-fn start_threads(
-    link: Link,
-    hello: Vec<u8>,
-    inbox: Receiver<Order>,
-    orders: Sender<Order>,
-    threads: &Threads,
-) -> io::Result<()> {
+fn start_threads(link: Link, hello: Vec<u8>, ends: Ends, threads: &Threads) -> io::Result<()> {
+    let Ends {
+        source,
+        sink,
+        inbox,
+        orders,
+    } = ends;
     let number = link.conn;
     let for_writer = link.clone();
     threads.spawn(&format!("conn-w-{number}"), Some(STACK), move || {
-        if let Err(error) = writer::run(&for_writer, &hello, &inbox) {
+        if let Err(error) = writer::run(&for_writer, sink, &hello, &inbox) {
             log::debug!(target: "conn", "connection {number}: cannot write: {error}");
         }
         // The reader finds out, and reports.
         for_writer.stream.close();
     })?;
     threads.spawn(&format!("conn-r-{number}"), Some(STACK), move || {
-        let reason = reader::run(&link, &orders);
+        let reason = reader::run(&link, source, &orders);
         link.stream.close();
         link.report(Report::Ended(reason));
     })

@@ -5,6 +5,7 @@
 //! connections, calls and announces go into channels, files are moved by the `disk` thread.
 
 pub mod command;
+mod groups;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -19,12 +20,15 @@ use crate::torrent::Torrent;
 use crate::torrent::id::{ConnId, InfoHash};
 use crate::wire::handshake::Handshake;
 
-use super::announcer::{Announced, Announcer, Tracker};
-use super::connection::{Handshaken, Limits, Report};
+use super::account::Account;
+use super::announcer::{Announced, Announcer, TicketAnswer, Tracker};
+use super::connection::{Direction, Handshaken, Limits, Report};
 use super::dial::{Call, Dialer};
 use super::disk::{Disk, DiskJob};
 use super::hashing::{HashOutcome, HashPool};
 use super::managed::{Identity, Managed, State, Wish};
+use super::membership::Membership;
+use super::tickets::Renewals;
 use super::view::News;
 pub use command::{Addition, Command, EngineError, Start};
 
@@ -71,6 +75,7 @@ pub enum Input {
         result: Result<(), StorageError>,
     },
     Announced(Announced),
+    Ticket(TicketAnswer),
 }
 
 /// The engine's own. Everything but the channels is touched by no other thread.
@@ -86,6 +91,9 @@ pub struct Engine {
     pub pool: Arc<HashPool>,
     pub threads: Arc<Threads>,
     pub limits: Arc<Limits>,
+    pub account: Arc<Account>,
+    pub membership: Arc<Membership>,
+    pub renewals: Renewals,
     pub slots: usize,
     /// All chance in the rules comes from here.
     pub seed: u64,
@@ -151,6 +159,7 @@ impl Engine {
                     torrent.announced(now, announced, identity, announcer);
                 }
             }
+            Input::Ticket(answer) => self.ticket_answered(now, answer),
         }
     }
 
@@ -181,6 +190,7 @@ impl Engine {
     }
 
     fn tick(&mut self, now: Instant) {
+        self.mind_groups(now);
         let mut room = MAX_CONNECTIONS_IN_ALL.saturating_sub(self.connections());
         for torrent in self.torrents.values_mut() {
             if let Some(Wish::Finish) = torrent.tick(now, self.identity, &self.announcer) {
@@ -197,7 +207,12 @@ impl Engine {
                     fast: true,
                     extended: true,
                 };
-                if self.dialer.call(Call { address, handshake }).is_err() {
+                let call = Call {
+                    address,
+                    handshake,
+                    ticket: torrent.ticket(now),
+                };
+                if self.dialer.call(call).is_err() {
                     torrent.call_later(now, address);
                 }
                 room = room.saturating_sub(1);
@@ -221,8 +236,17 @@ impl Engine {
             });
             return;
         }
-        if !self.torrents.contains_key(&info_hash) {
-            log::debug!(target: "engine", "{} turned away: no such torrent here: {info_hash}", handshaken.address);
+        // Of a group's torrent nobody else learns anything: to them it is unknown.
+        let is_for = |torrent: &Managed| torrent.is_for(now, &handshaken.pass);
+        if !self.torrents.get(&info_hash).is_some_and(is_for) {
+            let address = handshaken.address;
+            log::debug!(target: "engine", "{address} turned away: no such torrent here: {info_hash}");
+            if handshaken.direction == Direction::Outgoing {
+                self.with(info_hash, |torrent| {
+                    torrent.call_later(now, address);
+                    None
+                });
+            }
             return;
         }
         self.next_conn += 1;
@@ -239,10 +263,13 @@ impl Engine {
         }
         match report {
             Report::Event(event) => self.with(info_hash, |torrent| torrent.tell(now, event)),
-            Report::Introduced { client, port } => self.with(info_hash, |torrent| {
-                torrent.introduced(conn, client, port);
+            Report::Introduced(theirs) => self.with(info_hash, |torrent| {
+                torrent.introduced(conn, theirs);
                 None
             }),
+            Report::Renewed(pass) => {
+                self.with(info_hash, |torrent| torrent.renewed(now, conn, pass));
+            }
             Report::Ended(reason) => {
                 self.with(info_hash, |torrent| torrent.ended(now, conn, &reason));
             }
@@ -287,19 +314,7 @@ impl Engine {
     }
 
     fn start_again(&mut self, now: Instant, info_hash: InfoHash) {
-        self.with(info_hash, |torrent| {
-            torrent
-                .trackers
-                .iter_mut()
-                .for_each(|schedule| schedule.restart(now));
-            let finish = torrent.torrent.is_complete() && !torrent.shared.storage.is_finished();
-            torrent.state = if finish {
-                State::Finishing
-            } else {
-                State::Running
-            };
-            finish.then_some(Wish::Finish)
-        });
+        self.with(info_hash, |torrent| torrent.run(now));
     }
 
     fn checked(&mut self, info_hash: InfoHash, check: u64, outcome: HashOutcome) {

@@ -3,6 +3,7 @@
 
 mod admission;
 mod announcing;
+mod gate;
 mod showing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -24,6 +25,7 @@ use super::announcer::{Announcer, Tracker, http_trackers};
 use super::connection::{Connection, Direction, Order, Reason, Shared};
 use super::hashing::{HashOutcome, HashTask};
 use super::schedule::Schedule;
+use gate::Gate;
 
 /// We call others only up to so many, to leave room for those who call us.
 const MAX_CALLING: usize = 50;
@@ -57,6 +59,12 @@ struct Conn {
     from: SocketAddr,
     direction: Direction,
     since: Instant,
+    /// When the ticket ends that it has shown last.
+    ends: Option<Instant>,
+    /// When the ticket ends that we have shown last, in seconds since 1970.
+    shown: Option<u64>,
+    /// Its number for `mb_ticket`, if it takes tickets on the way.
+    takes_tickets: Option<u8>,
 }
 
 /// What was carried with a peer on connections that have ended.
@@ -72,6 +80,8 @@ pub struct Managed {
     pub torrent: Torrent,
     pub state: State,
     pub share: Option<Share>,
+    /// If it is a group's.
+    gate: Option<Gate>,
     pub trackers: Vec<Schedule>,
     pub added: u64,
     /// Reports of connections up to this one are about an earlier life of the torrent, in which
@@ -116,10 +126,15 @@ impl Managed {
         torrent: Torrent,
         state: State,
     ) -> Managed {
+        let gate = begin
+            .share
+            .as_ref()
+            .and_then(|share| Gate::of(share, &begin.metainfo));
         let ours = begin.share.as_ref().map(|_| Tracker::Ours);
-        let trackers = ours
-            .into_iter()
-            .chain(http_trackers(&begin.metainfo.trackers));
+        // Nobody else's tracker hears of a group's torrent, whatever it names.
+        let others = begin.metainfo.trackers.as_slice();
+        let others = if gate.is_none() { others } else { &[] };
+        let trackers = ours.into_iter().chain(http_trackers(others));
         Managed {
             trackers: trackers
                 .map(|tracker| Schedule::new(now, tracker))
@@ -128,6 +143,7 @@ impl Managed {
             torrent,
             state,
             share: begin.share,
+            gate,
             added: begin.added,
             born: ConnId(0),
             check: 0,
@@ -157,7 +173,7 @@ impl Managed {
     }
 
     fn is_open(&self) -> bool {
-        matches!(self.state, State::Running | State::Finishing)
+        matches!(self.state, State::Running | State::Finishing) && self.lock().is_none()
     }
 
     /// Tells the rules what has happened, and carries out what they say.

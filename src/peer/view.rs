@@ -52,6 +52,11 @@ pub enum Status {
     Finishing,
     Seeding,
     Paused,
+    /// It is a group's, and closed, in words why. Some reasons pass by themselves.
+    Locked {
+        reason: String,
+        goes_on: bool,
+    },
     /// It cannot go on; in words. What waits for disk space goes on by itself.
     Stopped {
         reason: String,
@@ -103,6 +108,7 @@ impl TorrentView {
             Status::Stopped {
                 waits_for_space, ..
             } => *waits_for_space,
+            Status::Locked { goes_on, .. } => *goes_on && self.have < self.size,
             Status::Seeding | Status::Paused => false,
         }
     }

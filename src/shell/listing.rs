@@ -57,6 +57,7 @@ fn letter(torrent: &TorrentView) -> char {
         Status::Checking { .. } | Status::Downloading | Status::Finishing => 'D',
         Status::Seeding => 'C',
         Status::Paused => 'P',
+        Status::Locked { .. } => 'L',
         Status::Stopped { .. } => 'E',
     }
 }
@@ -73,6 +74,7 @@ pub fn state(torrent: &TorrentView) -> String {
         Status::Finishing => "moving the files to their place".into(),
         Status::Seeding => format!("sharing, {} given", units::bytes(torrent.uploaded)),
         Status::Paused => "paused".into(),
+        Status::Locked { reason, .. } => format!("locked: {reason}"),
         Status::Stopped {
             reason,
             waits_for_space: true,

@@ -106,6 +106,7 @@ fn start(args: &Args, interrupt: Arc<Interrupt>) -> Result<PeerShell, ShellError
         trackers: trackers.clone(),
         download: args.download.clone(),
         slots: args.slots.get(),
+        check_tickets: true,
     };
     let (peer, notices) = Peer::start(config)?;
     notices.iter().for_each(|notice| eprintln!("{notice}"));

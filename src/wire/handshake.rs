@@ -7,6 +7,9 @@ use crate::torrent::id::{InfoHash, PeerId};
 /// In bytes.
 pub const HANDSHAKE_LENGTH: usize = 68;
 
+/// The length of the protocol's name.
+pub const FIRST_BYTE: u8 = 19;
+
 const PROTOCOL: &[u8; 20] = b"\x13BitTorrent protocol";
 const RESERVED: std::ops::Range<usize> = 20..28;
 const INFO_HASH: std::ops::Range<usize> = 28..48;

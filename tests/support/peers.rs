@@ -65,6 +65,7 @@ pub fn start_peer_at(
         trackers: trackers.clone(),
         download: folder.join("download"),
         slots: 8,
+        check_tickets: true,
     };
     let (peer, notices) = Peer::start(config).unwrap();
     let interrupt = Arc::new(Interrupt::new());

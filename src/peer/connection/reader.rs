@@ -1,12 +1,12 @@
 //! The reading half: what the peer says, and the whole way of a piece from socket to disk.
 
-use std::io::{self, BufReader, Read};
+use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use crossbeam_channel::{Sender, TrySendError};
 
-use crate::runtime::stream::Stream;
+use crate::peer::channel::Source;
 use crate::storage::StorageError;
 use crate::torrent::Event;
 use crate::torrent::bitfield::Bitfield;
@@ -19,20 +19,16 @@ use crate::wire::message::{BlockRequest, Message};
 
 use super::{Link, Order, Reason, Report};
 
-/// Bytes read at once, unless a block's place is larger.
-const READ_BUFFER: usize = 32 * 1024;
-
 struct Reader<'a> {
     link: &'a Link,
     orders: &'a Sender<Order>,
-    input: BufReader<Stream>,
+    input: Source,
     /// The peer has said that it has everything.
     has_all: bool,
 }
 
 /// Reads until the connection ends.
-pub fn run(link: &Link, orders: &Sender<Order>) -> Reason {
-    let input = BufReader::with_capacity(READ_BUFFER, link.stream.clone());
+pub fn run(link: &Link, input: Source, orders: &Sender<Order>) -> Reason {
     let mut reader = Reader {
         link,
         orders,
@@ -52,6 +48,7 @@ impl From<io::Error> for Reason {
             io::ErrorKind::UnexpectedEof => Reason::ClosedByPeer,
             io::ErrorKind::TimedOut => Reason::Silent,
             io::ErrorKind::ConnectionAborted => Reason::ClosedByUs,
+            io::ErrorKind::InvalidData => Reason::Forged,
             _ => Reason::Io(error),
         }
     }
@@ -222,8 +219,18 @@ impl Reader<'_> {
                 if let Some(reqq) = theirs.reqq {
                     self.link.session.lock().set_request_limit(reqq);
                 }
-                let (client, port) = (theirs.client, theirs.port);
-                self.link.report(Report::Introduced { client, port });
+                self.link.report(Report::Introduced(theirs));
+                return Ok(());
+            }
+            Message::Extended {
+                extension: extension::TICKET,
+                payload,
+            } => {
+                if let Some(peer) = self.link.member {
+                    let membership = &self.link.shared.membership;
+                    let (pass, _) = membership.admit(Instant::now(), &payload, peer)?;
+                    self.link.report(Report::Renewed(pass));
+                }
                 return Ok(());
             }
             // A block too short to be one; keep-alives; what later extensions may bring.

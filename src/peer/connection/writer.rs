@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 
+use crate::peer::channel::Sink;
 use crate::storage::StorageError;
 use crate::torrent::layout::Block;
 use crate::wire::codec::{encode, encode_piece_header};
@@ -23,6 +24,7 @@ const BATCH: usize = 128 * 1024;
 
 struct Writer<'a> {
     link: &'a Link,
+    sink: Sink,
     choking: bool,
     /// What the peer has asked for and not got, in its order.
     uploads: VecDeque<Block>,
@@ -33,9 +35,10 @@ struct Writer<'a> {
 }
 
 /// Writes until the connection ends or nobody is left to give orders.
-pub fn run(link: &Link, hello: &[u8], inbox: &Receiver<Order>) -> io::Result<()> {
+pub fn run(link: &Link, sink: Sink, hello: &[u8], inbox: &Receiver<Order>) -> io::Result<()> {
     let mut writer = Writer {
         link,
+        sink,
         choking: true,
         uploads: VecDeque::new(),
         out: hello.to_vec(),
@@ -66,7 +69,7 @@ pub fn run(link: &Link, hello: &[u8], inbox: &Receiver<Order>) -> io::Result<()>
 impl Writer<'_> {
     fn flush(&mut self) -> io::Result<()> {
         if !self.out.is_empty() {
-            self.link.stream.clone().write_all(&self.out)?;
+            self.sink.write_all(&self.out)?;
             self.out.clear();
         }
         Ok(())

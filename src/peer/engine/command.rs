@@ -50,6 +50,12 @@ pub enum Command {
     Peers {
         reply: Sender<Vec<PeerRow>>,
     },
+    /// Who is logged in has changed, as the membership says.
+    LoginChanged {
+        reply: Sender<()>,
+    },
+    /// Ask for tickets again that the tracker has refused.
+    AskForTickets,
     Stop,
 }
 
@@ -106,6 +112,11 @@ impl Engine {
             Command::Peers { reply } => {
                 drop(reply.send(self.torrents.values().flat_map(Managed::peers).collect()));
             }
+            Command::LoginChanged { reply } => {
+                self.login_changed(now);
+                let _ = reply.send(());
+            }
+            Command::AskForTickets => self.ask_for_tickets(now),
             Command::Stop => {}
         }
     }
@@ -137,6 +148,7 @@ impl Engine {
             have: RwLock::new(have.clone()),
             engine: self.to_self.clone(),
             limits: self.limits.clone(),
+            membership: self.membership.clone(),
         });
         let check_number = self.next_check();
         let state = match stopped {
@@ -152,6 +164,7 @@ impl Engine {
         torrent.pause_after_check = paused && check;
         log::trace!(target: "hop", "{}: the engine has it", torrent.name());
         self.torrents.insert(info_hash, torrent);
+        self.mind_groups(now);
         self.with(info_hash, |torrent| {
             let finish = torrent.torrent.is_complete() && !torrent.shared.storage.is_finished();
             let finish = finish && matches!(torrent.state, State::Running);
@@ -254,6 +267,7 @@ impl Engine {
             have: RwLock::new(Bitfield::none(layout.pieces())),
             engine: old.engine.clone(),
             limits: old.limits.clone(),
+            membership: old.membership.clone(),
         });
         let check = self.next_check();
         let state = self.start_check(info_hash, check, &storage, &layout);

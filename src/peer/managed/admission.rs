@@ -12,6 +12,7 @@ use crate::wire::message::Message;
 
 use super::{Conn, Identity, Managed, Wish};
 use crate::peer::connection::{Connection, Direction, Handshaken};
+use crate::peer::membership::Pass;
 
 /// The most connections of one torrent.
 pub const MAX_CONNECTIONS: usize = 80;
@@ -63,7 +64,8 @@ impl Managed {
             fast: true,
             extended: true,
         };
-        let first = self.first_messages(&theirs, us);
+        let (pass, shown) = (handshaken.pass.clone(), handshaken.shown);
+        let first = self.first_messages(&theirs, us, shown.is_some());
         let connection =
             match Connection::start(id, handshaken, ours, &first, self.shared.clone(), threads) {
                 Ok(connection) => connection,
@@ -87,6 +89,12 @@ impl Managed {
             from,
             direction,
             since: now,
+            ends: match pass {
+                Pass::Member { ends, .. } => Some(ends),
+                Pass::Public | Pass::Unchecked => None,
+            },
+            shown: shown.map(|shown| shown.expires),
+            takes_tickets: None,
         };
         self.conns.insert(id, conn);
         self.tell(now, Event::Connected { conn: id })
@@ -146,7 +154,12 @@ impl Managed {
     }
 
     /// What we have, and how many requests we keep (BEP 3, 6, 10).
-    pub(super) fn first_messages(&self, theirs: &Handshake, us: Identity) -> Vec<Message> {
+    pub(super) fn first_messages(
+        &self,
+        theirs: &Handshake,
+        us: Identity,
+        in_noise: bool,
+    ) -> Vec<Message> {
         let have = self.torrent.have();
         let mut first = Vec::new();
         if theirs.fast && have.is_full() {
@@ -158,6 +171,7 @@ impl Managed {
         }
         if theirs.extended {
             let ours = ExtendedHandshake {
+                ticket: in_noise.then_some(extension::TICKET),
                 client: Some(concat!("Mini BitTorrent ", env!("CARGO_PKG_VERSION")).into()),
                 reqq: Some(extension::OUR_REQQ),
                 port: Some(us.port),
@@ -172,10 +186,11 @@ impl Managed {
     }
 
     /// What the peer said of itself (BEP 10).
-    pub fn introduced(&mut self, conn: ConnId, client: Option<String>, port: Option<u16>) {
+    pub fn introduced(&mut self, conn: ConnId, theirs: ExtendedHandshake) {
         if let Some(conn) = self.conns.get_mut(&conn) {
-            conn.client = client;
-            if let (None, Some(port)) = (conn.listens, port) {
+            conn.client = theirs.client;
+            conn.takes_tickets = theirs.ticket;
+            if let (None, Some(port)) = (conn.listens, theirs.port) {
                 let address = SocketAddr::new(conn.from.ip(), port);
                 conn.listens = Some(address);
                 self.book.connected(address);

@@ -14,12 +14,14 @@ const SEED_CALLS_AFTER: Duration = Duration::from_secs(3);
 impl Managed {
     pub(super) fn announce_if_due(&mut self, now: Instant, us: Identity, announcer: &Announcer) {
         let request = self.announce_request(us);
+        let group = self.gate.as_ref().map(|gate| &gate.group);
         for schedule in &mut self.trackers {
             if let Some(event) = schedule.due(now) {
                 log::trace!(target: "hop", "{}: announcing `{event}`", self.shared.metainfo.name());
                 announcer.announce(
                     schedule.tracker.clone(),
                     AnnounceRequest { event, ..request },
+                    group.cloned(),
                 );
             }
         }
@@ -50,11 +52,13 @@ impl Managed {
     /// Tells every tracker that knows us that we are gone.
     pub fn announce_stopped(&mut self, us: Identity, announcer: &Announcer) {
         let request = self.announce_request(us);
+        let group = self.gate.as_ref().map(|gate| &gate.group);
         for schedule in &mut self.trackers {
             if let Some(event) = schedule.stop() {
                 announcer.announce(
                     schedule.tracker.clone(),
                     AnnounceRequest { event, ..request },
+                    group.cloned(),
                 );
             }
         }
@@ -105,11 +109,12 @@ impl Managed {
 
     /// A tracker that we have not talked to before may not know the share.
     pub(super) fn publish_again(&mut self, connections: u64, us: Identity, announcer: &Announcer) {
-        if !self.torrent.is_complete() {
+        if !self.torrent.is_complete() || self.lock().is_some() {
             return;
         }
         let known = match self.published {
-            Some(at) => at == 0 || at == connections,
+            // What a group shares the tracker keeps.
+            Some(at) => at == 0 || at == connections || self.gate.is_some(),
             None => false,
         };
         self.published = Some(connections);

@@ -24,8 +24,14 @@ impl Managed {
                     total: progress.total,
                 }
             }
-            State::Running if self.torrent.is_complete() => Status::Seeding,
-            State::Running => Status::Downloading,
+            State::Running => match self.lock() {
+                Some(lock) => Status::Locked {
+                    reason: lock.reason.clone(),
+                    goes_on: lock.opens_by_itself,
+                },
+                None if self.torrent.is_complete() => Status::Seeding,
+                None => Status::Downloading,
+            },
             State::Finishing => Status::Finishing,
             State::Paused => Status::Paused,
             State::Stopped(error) => Status::Stopped {

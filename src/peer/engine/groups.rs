@@ -1,0 +1,91 @@
+//! The groups of who is logged in: their tickets, and the gates before their torrents.
+
+use std::collections::HashSet;
+use std::time::Instant;
+
+use crate::control::names::GroupName;
+use crate::peer::announcer::{TicketAnswer, TicketFailure};
+use crate::peer::disk::DiskJob;
+use crate::peer::managed::Wish;
+use crate::peer::tickets::Trouble;
+
+use super::Engine;
+
+impl Engine {
+    /// Somebody was let in, or has gone: what is theirs opens, what is others' closes.
+    pub(super) fn login_changed(&mut self, now: Instant) {
+        self.renewals.forget();
+        self.mind_groups(now);
+    }
+
+    pub(super) fn ask_for_tickets(&mut self, now: Instant) {
+        self.renewals.ask_again(now);
+        self.mind_groups(now);
+    }
+
+    /// Asks for tickets that are due, opens and closes gates, parts from former members.
+    pub(super) fn mind_groups(&mut self, now: Instant) {
+        let user = self.membership.user();
+        if user.is_some() && self.account.user() != user {
+            // The tracker has ended the login.
+            self.membership.log_out();
+            self.renewals.forget();
+        }
+        self.renew_tickets(now);
+        let (us, announcer) = (self.identity, &self.announcer);
+        for torrent in self.torrents.values_mut() {
+            let wish = torrent.mind_gate(now, &self.renewals, us, announcer);
+            torrent.mind_tickets(now);
+            if let Some(Wish::Finish) = wish {
+                let (info_hash, storage) = (torrent.info_hash(), torrent.shared.storage.clone());
+                self.disk.queue(DiskJob::Finish { info_hash, storage });
+            }
+        }
+    }
+
+    fn renew_tickets(&mut self, now: Instant) {
+        let Some(user) = self.membership.user() else {
+            return;
+        };
+        let gates = self.torrents.values().filter_map(|torrent| torrent.gate());
+        let theirs = gates.filter(|gate| gate.user.as_ref() == Some(&user));
+        let groups: HashSet<GroupName> = theirs.map(|gate| gate.group.clone()).collect();
+        for group in groups {
+            if self.renewals.due(now, &group) {
+                self.announcer.ticket(group, user.clone());
+            }
+        }
+    }
+
+    pub(super) fn ticket_answered(&mut self, now: Instant, answer: TicketAnswer) {
+        let TicketAnswer {
+            group,
+            user,
+            result,
+        } = answer;
+        if self.membership.user() != Some(user) {
+            return;
+        }
+        let taken = result.and_then(|issued| {
+            let taken = self.membership.take(now, &issued);
+            taken.map_err(|error| TicketFailure::Tracker(error.to_string()))
+        });
+        match taken {
+            Ok(_) => {
+                let held = self.membership.ticket(now, &group);
+                let life = held.map(|(_, left)| left).unwrap_or_default();
+                self.renewals.renewed(now, &group, life);
+            }
+            Err(TicketFailure::NotMember(sentence)) => {
+                log::info!(target: "tracker", "no ticket for {group}: {sentence}");
+                self.membership.drop_ticket(&group);
+                self.renewals.failed(now, &group, Trouble::NotMember);
+            }
+            Err(TicketFailure::Tracker(error)) => {
+                log::debug!(target: "tracker", "no ticket for {group}: {error}");
+                self.renewals.failed(now, &group, Trouble::Tracker(error));
+            }
+        }
+        self.mind_groups(now);
+    }
+}

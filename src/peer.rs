@@ -67,7 +67,7 @@ use connection::Limits;
 use dial::Dialer;
 use disk::Disk;
 use engine::{Addition, Command, Engine, EngineError, Input, Start};
-use events::Events;
+use events::{Events, Told};
 use hashing::HashPool;
 use managed::{Beginning, Identity};
 use membership::{Membership, Unusable};
@@ -190,7 +190,11 @@ impl Peer {
             tracker_connections: 0,
             next_check: 0,
         };
-        let events = Events::start(config.trackers, account.clone(), to_news)?;
+        let told = Told {
+            people: to_news,
+            engine: inputs.clone(),
+        };
+        let events = Events::start(config.trackers, account.clone(), told)?;
         let engine = threads::spawn("engine", None, move || engine.run())?;
         let acceptor = Acceptor::start(listener, membership.clone(), inputs.clone(), stop.clone())?;
         let peer = Peer {

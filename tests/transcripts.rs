@@ -28,6 +28,9 @@ use std::time::Duration;
 use peers::{Place, any_port, free_port, make_file, wait_until, watchdog};
 use seats::{Pipe, Seat, Terminal};
 
+/// Set if what is printed is to be written into the transcripts.
+const UPDATE: &str = "UPDATE_TRANSCRIPTS";
+
 /// A tracker process.
 struct TrackerProcess {
     child: Child,
@@ -178,6 +181,20 @@ impl Person {
     }
 }
 
+/// What was printed so far, kept if that is wished for, also if the rest fails.
+struct Played {
+    path: PathBuf,
+    text: String,
+}
+
+impl Drop for Played {
+    fn drop(&mut self) {
+        if std::env::var_os(UPDATE).is_some() {
+            fs::write(&self.path, &self.text).unwrap();
+        }
+    }
+}
+
 /// Plays a transcript with a new tracker. `sit` seats everybody.
 fn play(name: &str, tls: bool, sit: fn(Command) -> Box<dyn Seat>) {
     let _watchdog = watchdog(Duration::from_secs(180), "a transcript");
@@ -214,11 +231,14 @@ fn play(name: &str, tls: bool, sit: fn(Command) -> Box<dyn Seat>) {
         }
     }
 
-    let mut played = String::new();
+    let mut played = Played {
+        path: path.clone(),
+        text: String::new(),
+    };
     let mut wrong = Vec::new();
     for step in steps {
         match step {
-            Step::Comment(line) => played += &format!("{line}\n"),
+            Step::Comment(line) => played.text += &format!("{line}\n"),
             Step::Run {
                 who,
                 command,
@@ -238,12 +258,12 @@ fn play(name: &str, tls: bool, sit: fn(Command) -> Box<dyn Seat>) {
                         .iter()
                         .zip(&got)
                         .all(|(pattern, line)| matches(pattern, line));
-                played += &format!("{who}> {command}\n");
+                played.text += &format!("{who}> {command}\n");
                 answers
                     .iter()
-                    .for_each(|answer| played += &format!("* {answer}\n"));
+                    .for_each(|answer| played.text += &format!("* {answer}\n"));
                 let shown = if same { &printed } else { &got };
-                shown.iter().for_each(|line| played += &format!("{line}\n"));
+                shown.iter().for_each(|line| played.text += &format!("{line}\n"));
                 if !same {
                     wrong.push(format!(
                         "{who}> {command}\nexpected:\n{}\ngot:\n{}",
@@ -254,18 +274,16 @@ fn play(name: &str, tls: bool, sit: fn(Command) -> Box<dyn Seat>) {
             }
             Step::News { who, line } => {
                 people.get_mut(&who).unwrap().wait_for_news(&who, &line);
-                played += &format!("{who}! {line}\n");
+                played.text += &format!("{who}! {line}\n");
             }
             Step::Equal { files } => {
                 let [one, two] = [0, 1].map(|nth| fs::read(temp.path().join(&files[nth])).unwrap());
                 assert!(one == two, "{files:?} differ");
-                played += &format!("= {}\n", files.join(" "));
+                played.text += &format!("= {}\n", files.join(" "));
             }
         }
     }
-    if std::env::var_os("UPDATE_TRANSCRIPTS").is_some() {
-        fs::write(&path, played).unwrap();
-    } else {
+    if std::env::var_os(UPDATE).is_none() {
         assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n\n"));
     }
     for (who, person) in &mut people {

@@ -13,19 +13,26 @@ use std::time::Duration;
 use crossbeam_channel::Sender;
 
 use crate::control::names::UserName;
-use crate::control::news::NewsLine;
+use crate::control::news::{self, NewsLine};
 use crate::control::stamp::Stamp;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::stop::Stop;
 use crate::runtime::threads;
 
 use super::account::{Account, Login};
+use super::engine::{Command, Input};
 use super::tracker_link::{LinkError, TrackerLink};
 use super::view::News;
 
 /// The pauses between two attempts to find a tracker, doubled from one to the next.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Who is told.
+pub struct Told {
+    pub people: Sender<News>,
+    pub engine: Sender<Input>,
+}
 
 /// The running thread. Dropping it closes the account, which ends it.
 pub struct Events {
@@ -37,10 +44,10 @@ impl Events {
     pub fn start(
         trackers: Vec<TrackerAddress>,
         account: Arc<Account>,
-        news: Sender<News>,
+        told: Told,
     ) -> io::Result<Events> {
         let for_thread = account.clone();
-        let run = move || run(trackers, &for_thread, &news);
+        let run = move || run(trackers, &for_thread, &told);
         Ok(Events {
             account,
             thread: Some(threads::spawn("events", None, run)?),
@@ -57,14 +64,14 @@ impl Drop for Events {
     }
 }
 
-fn run(trackers: Vec<TrackerAddress>, account: &Arc<Account>, news: &Sender<News>) {
+fn run(trackers: Vec<TrackerAddress>, account: &Arc<Account>, told: &Told) {
     let mut link = TrackerLink::new(trackers, account.clone(), Stop::new());
     // How far each user has been told.
-    let mut told: HashMap<UserName, Stamp> = HashMap::new();
+    let mut cursors: HashMap<UserName, Stamp> = HashMap::new();
     let mut pause = FIRST_PAUSE;
     while let Some(login) = account.wait_for_login() {
         link.set_stop(login.end.clone());
-        match listen(&mut link, &login, &mut told, news) {
+        match listen(&mut link, &login, &mut cursors, told) {
             Ok(()) => pause = FIRST_PAUSE,
             Err(error) => {
                 log::debug!(target: "tracker", "no news: {error}");
@@ -79,20 +86,26 @@ fn run(trackers: Vec<TrackerAddress>, account: &Arc<Account>, news: &Sender<News
 fn listen(
     link: &mut TrackerLink,
     login: &Login,
-    told: &mut HashMap<UserName, Stamp>,
-    news: &Sender<News>,
+    cursors: &mut HashMap<UserName, Stamp>,
+    told: &Told,
 ) -> Result<(), LinkError> {
-    let since = told.get(&login.user).copied();
+    let since = cursors.get(&login.user).copied();
     link.subscribe(since)?;
     loop {
         match link.next_news() {
             Ok(NewsLine::Ping) => {}
             Ok(NewsLine::News { cursor, news: item }) => {
-                told.insert(login.user.clone(), cursor);
-                // The user may have gone while it came.
-                if !login.end.is_requested() && news.send(News::Group(item)).is_err() {
+                // The user may have gone while it came: it is told after the next login.
+                if login.end.is_requested() {
                     return Ok(());
                 }
+                cursors.insert(login.user.clone(), cursor);
+                if let news::News::Accepted { .. } = item {
+                    let ask = Input::Command(Command::AskForTickets);
+                    // The engine is gone only when everything ends.
+                    let _ = told.engine.send(ask);
+                }
+                let _ = told.people.send(News::Group(item));
             }
             Err(error) => {
                 log::debug!(target: "tracker", "the stream of news broke: {error}");

@@ -100,7 +100,14 @@ pub fn change(
     sentence(shell.link.request(&request(value(args, "group")?))?)
 }
 
-/// The same about a user who asks to join.
+/// From now on nothing of the group is shared from here.
+pub fn leave(shell: &mut PeerShell, args: &Arguments) -> Result<String, ShellError> {
+    let said = change(shell, args, |group| Request::LeaveGroup { group })?;
+    shell.peer.ask_for_tickets()?;
+    Ok(said)
+}
+
+/// A command that names a group and a user who asks to join it.
 pub fn decide(
     shell: &mut PeerShell,
     args: &Arguments,

@@ -158,7 +158,7 @@ impl PeerShell {
             "whoami" => groups::whoami(self)?,
             "create_group" => groups::change(self, &args, |group| Request::CreateGroup { group })?,
             "join_group" => groups::change(self, &args, |group| Request::JoinGroup { group })?,
-            "leave_group" => groups::change(self, &args, |group| Request::LeaveGroup { group })?,
+            "leave_group" => groups::leave(self, &args)?,
             "accept_request" => groups::decide(self, &args, |group, user| {
                 Request::AcceptRequest { group, user }
             })?,

@@ -11,7 +11,7 @@ INPUTS   = 1000000
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer demo test check fuzz build cargo
+.PHONY: help tracker peer demo test check fuzz bench-noise build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
@@ -20,6 +20,7 @@ help:
 	@echo "make test      every test"
 	@echo "make check     every test, and: format, clippy, docs, $(INPUTS) hostile inputs to each decoder"
 	@echo "make fuzz      the hostile inputs alone            INPUTS=$(INPUTS)"
+	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
 
 tracker: build
 	@$(BIN)/tracker $(INFO) $(N)
@@ -43,6 +44,9 @@ check: cargo
 
 fuzz: cargo
 	MINI_FUZZ_INPUTS=$(INPUTS) cargo test --locked --release --test fuzz
+
+bench-noise: cargo
+	cargo bench --locked --bench noise
 
 build: cargo
 	@test -x $(BIN)/peer || echo "Building. The first time this takes a minute or two."

@@ -76,7 +76,7 @@ fn accept(listener: &Listener, membership: &Arc<Membership>, engine: &Sender<Inp
         let job = move || {
             match shake_hands(socket, address, &membership, stop) {
                 // The engine is gone only when everything ends.
-                Ok(handshaken) => drop(engine.send(Input::Handshaken(handshaken))),
+                Ok(handshaken) => drop(engine.send(Input::Handshaken(Box::new(handshaken)))),
                 Err(error) => log::debug!(target: "accept", "{address} turned away: {error}"),
             }
             done.fetch_sub(1, Ordering::SeqCst);

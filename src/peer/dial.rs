@@ -32,7 +32,7 @@ pub struct Call {
     /// What we say.
     pub handshake: Handshake,
     /// What we show first, if the torrent is a group's.
-    pub ticket: Option<SignedTicket>,
+    pub ticket: Option<Box<SignedTicket>>,
 }
 
 pub struct Dialer {
@@ -87,7 +87,7 @@ fn dial(waiting: &Receiver<Call>, membership: &Membership, engine: &Sender<Input
         }
         let (address, info_hash) = (call.address, call.handshake.info_hash);
         let input = match connect(call, membership, stop) {
-            Ok(handshaken) => Input::Handshaken(handshaken),
+            Ok(handshaken) => Input::Handshaken(Box::new(handshaken)),
             Err(error) => {
                 log::debug!(target: "dial", "{address} for {info_hash}: {error}");
                 Input::CallFailed { info_hash, address }
@@ -105,7 +105,7 @@ fn connect(call: Call, membership: &Membership, stop: &Stop) -> Result<Handshake
     let stream = Stream::new(socket, stop.child(), POLL, HANDSHAKE)?;
     let (address, ours) = (call.address, &call.handshake);
     let handshaken = match call.ticket {
-        Some(ticket) => shake::call_member(stream, address, ours, ticket, membership)?,
+        Some(ticket) => shake::call_member(stream, address, ours, &ticket, membership)?,
         None => shake::call(stream, address, ours)?,
     };
     log::trace!(target: "hop", "{address}: shook hands");

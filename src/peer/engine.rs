@@ -48,7 +48,7 @@ pub enum Input {
     /// The user wants something.
     Command(Command),
     /// A peer that speaks BitTorrent is at the other end of this stream.
-    Handshaken(Handshaken),
+    Handshaken(Box<Handshaken>),
     CallFailed {
         info_hash: InfoHash,
         address: SocketAddr,
@@ -131,7 +131,7 @@ impl Engine {
     fn handle(&mut self, now: Instant, input: Input) {
         match input {
             Input::Command(command) => self.command(now, command),
-            Input::Handshaken(handshaken) => self.admit(now, handshaken),
+            Input::Handshaken(handshaken) => self.admit(now, *handshaken),
             Input::CallFailed { info_hash, address } => {
                 self.with(info_hash, |torrent| {
                     torrent.call_failed(now, address);
@@ -210,7 +210,7 @@ impl Engine {
                 let call = Call {
                     address,
                     handshake,
-                    ticket: torrent.ticket(now),
+                    ticket: torrent.ticket(now).map(Box::new),
                 };
                 if self.dialer.call(call).is_err() {
                     torrent.call_later(now, address);

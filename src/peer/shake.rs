@@ -87,7 +87,7 @@ pub fn call_member(
     mut stream: Stream,
     address: SocketAddr,
     ours: &Handshake,
-    ticket: SignedTicket,
+    ticket: &SignedTicket,
     membership: &Membership,
 ) -> Result<Handshaken, CallError> {
     stream.set_deadline(Some(Instant::now() + HANDSHAKE));

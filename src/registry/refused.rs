@@ -12,6 +12,8 @@ pub enum Refused {
     LoggedInAlready,
     #[error("User or password is wrong. If you have no account: create_user <user>")]
     WrongPassword,
+    #[error("The old password is wrong. If it is forgotten, nobody can help: create_user <user>")]
+    WrongOldPassword,
     #[error("Your login has ended or your password was changed. Log in again: login <user>")]
     LoginEnded,
     #[error("User already exists! Choose another name, or log in: login {0}")]
@@ -78,6 +80,8 @@ pub enum Refused {
     /// Somebody else's sentence: the tracker has no room.
     #[error("{0}")]
     Full(String),
+    #[error("This torrent was made for the group {0}: share it there, or make one for everybody")]
+    OfAGroup(GroupName),
     #[error("{what}: {limit} are possible")]
     Limit { what: &'static str, limit: usize },
     #[error("Too many wrong passwords: try again in {0} seconds")]
@@ -94,6 +98,7 @@ impl Refused {
         match self {
             Refused::NotLoggedIn
             | Refused::WrongPassword
+            | Refused::WrongOldPassword
             | Refused::LoginEnded
             | Refused::NotMember(_)
             | Refused::NotYetMember { .. }
@@ -114,6 +119,7 @@ impl Refused {
             | Refused::NotHolder => Code::NotFound,
             Refused::Public
             | Refused::PublicMembers
+            | Refused::OfAGroup(_)
             | Refused::PublicTicket
             | Refused::NotOfTheGroup { .. } => Code::BadRequest,
             Refused::Full(_) | Refused::Limit { .. } | Refused::Wait(_) | Refused::Busy => {

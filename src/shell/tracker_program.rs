@@ -41,6 +41,12 @@ pub struct Args {
     /// Where the tracker's key is kept [default: tracker-N.key beside tracker_info.txt]
     #[arg(long, value_name = "FILE")]
     pub key_file: Option<PathBuf>,
+    /// The file with users and groups [default: tracker-N.db beside tracker_info.txt]
+    #[arg(long, value_name = "FILE")]
+    pub db: Option<PathBuf>,
+    /// Seconds for which a ticket is good: so long somebody who has left a group may be served
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(2..=86_400))]
+    pub ticket_life: u32,
     /// Run until a signal ends it, without reading commands
     #[arg(long)]
     pub no_prompt: bool,
@@ -85,6 +91,10 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
         connections_per_address: args.connections_per_address,
         interval: args.interval,
         identity: Arc::new(identity),
+        // There are no more lines in the file than ports.
+        number: u16::try_from(args.number).unwrap_or(u16::MAX),
+        db: Some(beside(args, args.db.as_ref(), "db")),
+        ticket_life: args.ticket_life,
         tls_required: own.key.is_some(),
         ..Config::new(address)
     };
@@ -144,11 +154,16 @@ fn own_address(args: &Args, own: &TrackerAddress) -> Result<SocketAddr, ShellErr
 }
 
 fn key_file(args: &Args) -> PathBuf {
-    let beside = || {
-        let name = format!("tracker-{}.key", args.number);
+    beside(args, args.key_file.as_ref(), "key")
+}
+
+/// The file that was asked for, or ours beside tracker_info.txt.
+fn beside(args: &Args, named: Option<&PathBuf>, ending: &str) -> PathBuf {
+    let ours = || {
+        let name = format!("tracker-{}.{ending}", args.number);
         args.tracker_info.with_file_name(name)
     };
-    args.key_file.clone().unwrap_or_else(beside)
+    named.cloned().unwrap_or_else(ours)
 }
 
 /// Who we are: made now, if this is the first start.

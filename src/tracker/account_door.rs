@@ -81,7 +81,11 @@ pub fn passwd(
 ) -> Result<Reply, Refused> {
     let login = session.login().cloned().ok_or(Refused::NotLoggedIn)?;
     let name = name(state, login.user)?;
-    let (user, _) = verify(state, ip, &name, old)?;
+    let verified = verify(state, ip, &name, old).map_err(|refused| match refused {
+        Refused::WrongPassword => Refused::WrongOldPassword,
+        other => other,
+    });
+    let (user, _) = verified?;
     let hash = hash(state, new)?;
     match state
         .store

@@ -154,6 +154,14 @@ impl State {
     /// Shares a torrent; whoever does so is in its swarm with everything.
     pub fn upload(&self, ip: IpAddr, upload: &Upload) -> Result<Uploaded, Refused> {
         let info_hash = upload.metainfo.info_hash;
+        // What a group shares is no business of others, its info hash included.
+        let source = upload.metainfo.source.as_deref();
+        if let Some(id) = source.and_then(|source| source.parse().ok()) {
+            let made = |facts: &Facts| Some(facts.group(id)?.made()?.name.clone());
+            if let Some(group) = self.known.look(made) {
+                return Err(Refused::OfAGroup(group));
+            }
+        }
         let old = self
             .find(&upload.group, &upload.name)
             .map(|share| share.info_hash);

@@ -243,9 +243,8 @@ fn answer(request: Request, login: &mut Option<(UserName, PeerKey)>, books: &mut
             .to_reply()
         }
         Request::Announce {
-            announce,
-            group: Some(group),
-        } if is_member(books, &group) => {
+            announce, group, ..
+        } if group.as_ref().is_none_or(|group| is_member(books, group)) => {
             let here = SocketAddr::from(([127, 0, 0, 1], announce.port));
             let is = |known: &(InfoHash, PeerId, SocketAddr)| {
                 known.0 == announce.info_hash && known.1 == announce.peer_id

@@ -163,8 +163,11 @@ impl Engine {
         torrent.born = ConnId(self.next_conn);
         torrent.pause_after_check = paused && check;
         log::trace!(target: "hop", "{}: the engine has it", torrent.name());
+        let is_of_group = torrent.gate().is_some();
         self.torrents.insert(info_hash, torrent);
-        self.mind_groups(now);
+        if is_of_group {
+            self.mind_groups(now);
+        }
         self.with(info_hash, |torrent| {
             let finish = torrent.torrent.is_complete() && !torrent.shared.storage.is_finished();
             let finish = finish && matches!(torrent.state, State::Running);

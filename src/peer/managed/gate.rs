@@ -162,6 +162,9 @@ impl Managed {
 
     /// Parts from those whose tickets have ended, and shows our new one to the others.
     pub fn mind_tickets(&mut self, now: Instant) {
+        if self.conns.is_empty() {
+            return;
+        }
         let Some(ours) = self.ticket(now) else {
             return;
         };

@@ -15,6 +15,9 @@ use super::{MAX_MESSAGE, TAG};
 pub const MAX_PLAIN: usize = MAX_MESSAGE - TAG;
 /// The length before each message, in bytes.
 const PREFIX: usize = 2;
+/// How much is read at once, in bytes: room for several messages, so that what is left over of
+/// one is seldom moved.
+const READ_BUFFER: usize = 4 * (PREFIX + MAX_MESSAGE);
 
 /// Why what came is no message. The connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -51,6 +54,7 @@ pub struct SealedWriter<W> {
     output: W,
     transport: Arc<StatelessTransportState>,
     number: u64,
+    /// What is sealed and not written yet lies at the beginning.
     sealed: Vec<u8>,
 }
 
@@ -60,7 +64,7 @@ impl<R: Read> SealedReader<R> {
             input,
             transport,
             number: 0,
-            sealed: vec![0; PREFIX + MAX_MESSAGE],
+            sealed: vec![0; READ_BUFFER],
             from: 0,
             to: 0,
             // The library opens in place, its tag included.
@@ -79,13 +83,7 @@ impl<R: Read> SealedReader<R> {
     /// After an error of the input, such as a deadline, what has come of a message is still here.
     fn open_next(&mut self) -> io::Result<bool> {
         while !self.open_whole()? {
-            let room = if self.from == self.to {
-                (self.from, self.to) = (0, 0);
-                self.sealed.len()
-            } else {
-                self.sealed.len() - self.to
-            };
-            if room == 0 {
+            if self.from == self.to || self.sealed.len() - self.from < PREFIX + MAX_MESSAGE {
                 self.sealed.copy_within(self.from..self.to, 0);
                 (self.from, self.to) = (0, self.to - self.from);
             }
@@ -149,29 +147,32 @@ impl<W: Write> SealedWriter<W> {
         &mut self.output
     }
 
-    fn seal(&mut self, plain: &[u8]) -> Result<(), SealError> {
-        let start = self.sealed.len();
+    /// Seals one message behind `start` bytes that are sealed already. Returns where it ends.
+    fn seal(&mut self, plain: &[u8], start: usize) -> Result<usize, SealError> {
         let length = plain.len() + TAG;
-        self.sealed.resize(start + PREFIX + length, 0);
+        let end = start + PREFIX + length;
+        if self.sealed.len() < end {
+            self.sealed.resize(end, 0);
+        }
         let prefix = u16::try_from(length).map_err(|_| SealError::Length(length))?;
-        let (before, message) = self.sealed[start..].split_at_mut(PREFIX);
+        let (before, message) = self.sealed[start..end].split_at_mut(PREFIX);
         before.copy_from_slice(&prefix.to_be_bytes());
         self.transport
             .write_message(self.number, plain, message)
             .map_err(|_| SealError::Length(length))?;
         self.number += 1;
-        Ok(())
+        Ok(end)
     }
 }
 
 /// After an error the connection is of no use: part of a message may be on its way.
 impl<W: Write> Write for SealedWriter<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.sealed.clear();
+        let mut end = 0;
         for plain in bytes.chunks(MAX_PLAIN) {
-            self.seal(plain)?;
+            end = self.seal(plain, end)?;
         }
-        self.output.write_all(&self.sealed)?;
+        self.output.write_all(&self.sealed[..end])?;
         Ok(bytes.len())
     }
 

@@ -4,6 +4,7 @@
 //! ```text
 //! # a comment
 //! alice> list_groups                 a command that alice types
+//! alice~ show_downloads              the same, again and again until it prints what it should
 //! * wonderland                       what she answers when she is asked for something
 //! group  owner  members  you         what it prints; … stands for anything
 //! alice! bob asks to join cs101      a line that appears by itself, once
@@ -23,13 +24,23 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use peers::{Place, any_port, free_port, make_file, wait_until, watchdog};
+use peers::{PATIENCE, Place, any_port, free_port, make_file, wait_until, watchdog};
 use seats::{Pipe, Seat, Terminal};
 
 /// Set if what is printed is to be written into the transcripts.
 const UPDATE: &str = "UPDATE_TRANSCRIPTS";
+
+/// Every password in the transcripts.
+const PASSWORDS: [&str; 6] = [
+    "wonderland",
+    "wunderland",
+    "looking",
+    "builder",
+    "christmas",
+    "wrong",
+];
 
 /// A tracker process.
 struct TrackerProcess {
@@ -77,6 +88,8 @@ enum Step {
     Run {
         who: String,
         command: String,
+        /// Until it prints what it should.
+        again: bool,
         answers: Vec<String>,
         printed: Vec<String>,
     },
@@ -96,10 +109,13 @@ fn parse(text: &str) -> Vec<Step> {
         let (who, rest) = line.split_at(name_end);
         let step = if line.is_empty() || line.starts_with('#') {
             Step::Comment(line.into())
-        } else if let Some(command) = rest.strip_prefix("> ").filter(|_| name_end > 0) {
+        } else if let ("> " | "~ ", command) = rest.split_at(rest.len().min(2))
+            && name_end > 0
+        {
             Step::Run {
                 who: who.into(),
                 command: command.into(),
+                again: rest.starts_with('~'),
                 answers: Vec::new(),
                 printed: Vec::new(),
             }
@@ -150,6 +166,11 @@ fn matches(pattern: &str, line: &str) -> bool {
         }
     }
     true
+}
+
+fn all_match(patterns: &[String], lines: &[String]) -> bool {
+    let mut pairs = patterns.iter().zip(lines);
+    patterns.len() == lines.len() && pairs.all(|(pattern, line)| matches(pattern, line))
 }
 
 /// One person, and the news that have come and were not spoken of yet.
@@ -242,28 +263,33 @@ fn play(name: &str, tls: bool, sit: fn(Command) -> Box<dyn Seat>) {
             Step::Run {
                 who,
                 command,
+                again,
                 answers,
                 printed,
             } => {
                 let person = people.get_mut(&who).unwrap();
-                let lines = person.seat.run(&command, &answers);
+                let until = Instant::now() + PATIENCE;
+                let mut lines = person.seat.run(&command, &answers);
+                while again && !all_match(&printed, &lines) && Instant::now() < until {
+                    std::thread::sleep(Duration::from_millis(50));
+                    lines = person.seat.run(&command, &answers);
+                }
                 let asked = |line: &String| !answers.is_empty() && line.ends_with(':');
                 let got: Vec<String> = person
                     .sort(lines)
                     .into_iter()
                     .filter(|line| !asked(line))
                     .collect();
-                let same = got.len() == printed.len()
-                    && printed
-                        .iter()
-                        .zip(&got)
-                        .all(|(pattern, line)| matches(pattern, line));
-                played.text += &format!("{who}> {command}\n");
+                let same = all_match(&printed, &got);
+                let sign = if again { '~' } else { '>' };
+                played.text += &format!("{who}{sign} {command}\n");
                 answers
                     .iter()
                     .for_each(|answer| played.text += &format!("* {answer}\n"));
                 let shown = if same { &printed } else { &got };
-                shown.iter().for_each(|line| played.text += &format!("{line}\n"));
+                shown
+                    .iter()
+                    .for_each(|line| played.text += &format!("{line}\n"));
                 if !same {
                     wrong.push(format!(
                         "{who}> {command}\nexpected:\n{}\ngot:\n{}",
@@ -287,6 +313,14 @@ fn play(name: &str, tls: bool, sit: fn(Command) -> Box<dyn Seat>) {
         assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n\n"));
     }
     for (who, person) in &mut people {
+        let history = temp
+            .path()
+            .join(who)
+            .join("download/.mini-bittorrent/history");
+        let history = fs::read_to_string(history).unwrap_or_default();
+        for password in PASSWORDS {
+            assert!(!history.contains(password), "{who}'s history: {history}");
+        }
         let rest = person.seat.idle();
         let rest = person.sort(rest);
         assert!(rest.is_empty(), "{who} was told at the end: {rest:#?}");

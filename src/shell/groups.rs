@@ -262,7 +262,7 @@ fn choose_password(
         if ask(shell, "The same again", otherwise)? == password {
             return Ok(password);
         }
-        say!("These were two different passwords. Once more:");
+        say!("These were two different passwords; once more.");
     }
 }
 

@@ -57,6 +57,7 @@ use crate::storage::open_files::OpenFiles;
 use crate::storage::resume::Share;
 use crate::storage::{Storage, StorageError};
 use crate::torrent::bitfield::Bitfield;
+use crate::torrent::choker::DEFAULT_SLOTS;
 use crate::torrent::id::{InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
 
@@ -91,6 +92,18 @@ pub struct Config {
     /// Let only members know of a group's torrents. Tests switch it off to show that what is
     /// refused would succeed otherwise.
     pub check_tickets: bool,
+}
+
+impl Config {
+    pub fn new(listen: SocketAddr, trackers: Vec<TrackerAddress>, download: &Path) -> Config {
+        Config {
+            listen,
+            trackers,
+            download: download.to_path_buf(),
+            slots: DEFAULT_SLOTS.get(),
+            check_tickets: true,
+        }
+    }
 }
 
 #[derive(Debug, thiserror::Error)]

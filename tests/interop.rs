@@ -54,13 +54,7 @@ fn announce_url(tracker: &Tracker) -> String {
 
 /// Our peer, with its prompt's commands, and with no tracker but those that torrents name.
 fn start_peer(folder: &Path) -> PeerShell {
-    let config = peer::Config {
-        listen: any_port(),
-        trackers: Vec::new(),
-        download: folder.to_path_buf(),
-        slots: 8,
-        check_tickets: true,
-    };
+    let config = peer::Config::new(any_port(), Vec::new(), folder);
     let (peer, notices) = Peer::start(config).unwrap();
     assert!(notices.is_empty(), "{notices:?}");
     let interrupt = Arc::new(Interrupt::new());

@@ -109,12 +109,7 @@ fn list_files(link: &mut TrackerLink) -> Result<Vec<FileEntry>, LinkError> {
 
 fn start_peer(tracker: TrackerAddress, folder: &Path) -> PeerShell {
     let trackers = vec![tracker];
-    let config = peer::Config {
-        listen: any_port(),
-        trackers: trackers.clone(),
-        download: folder.join("download"),
-        slots: 8,
-    };
+    let config = peer::Config::new(any_port(), trackers.clone(), &folder.join("download"));
     let peer = Peer::start(config).unwrap().0;
     let interrupt = Arc::new(Interrupt::new());
     PeerShell::new(peer, trackers, folder.join("upload"), interrupt, false)

@@ -105,13 +105,7 @@ impl Scene {
             port: tracker.local_addr().port(),
             key: None,
         }];
-        let config = peer::Config {
-            listen: any,
-            trackers: trackers.clone(),
-            download: temp.path().join("seed"),
-            slots: 8,
-            check_tickets: true,
-        };
+        let config = peer::Config::new(any, trackers.clone(), &temp.path().join("seed"));
         let (peer, _) = Peer::start(config).unwrap();
         let upload = temp.path().to_path_buf();
         let mut seed = PeerShell::new(peer, trackers, upload, Arc::new(Interrupt::new()), false);

@@ -28,13 +28,7 @@ fn start_peer(tracker: &Tracker, folder: &Path) -> PeerShell {
         port: at.port(),
         key: None,
     }];
-    let config = peer::Config {
-        listen: any_port(),
-        trackers: trackers.clone(),
-        download: folder.join("download"),
-        slots: 8,
-        check_tickets: true,
-    };
+    let config = peer::Config::new(any_port(), trackers.clone(), &folder.join("download"));
     let (peer, notices) = Peer::start(config).unwrap();
     assert!(notices.is_empty(), "{notices:?}");
     PeerShell::new(

@@ -102,11 +102,8 @@ fn report(result: Result<(), ShellError>) -> ExitCode {
 fn start(args: &Args, interrupt: Arc<Interrupt>) -> Result<PeerShell, ShellError> {
     let trackers = read_tracker_info(&args.tracker_info)?;
     let config = Config {
-        listen: args.address,
-        trackers: trackers.clone(),
-        download: args.download.clone(),
         slots: args.slots.get(),
-        check_tickets: true,
+        ..Config::new(args.address, trackers.clone(), &args.download)
     };
     let (peer, notices) = Peer::start(config)?;
     notices.iter().for_each(|notice| eprintln!("{notice}"));

@@ -60,13 +60,7 @@ pub fn start_peer_at(
     folder: &Path,
 ) -> (PeerShell, Vec<String>) {
     let trackers: Vec<TrackerAddress> = trackers.iter().copied().map(named).collect();
-    let config = peer::Config {
-        listen,
-        trackers: trackers.clone(),
-        download: folder.join("download"),
-        slots: 8,
-        check_tickets: true,
-    };
+    let config = peer::Config::new(listen, trackers.clone(), &folder.join("download"));
     let (peer, notices) = Peer::start(config).unwrap();
     let interrupt = Arc::new(Interrupt::new());
     let upload = folder.join("upload");

@@ -1,4 +1,5 @@
-//! Threads that can be stopped and joined, and streams on which nothing waits for ever.
+//! Threads that can be stopped and joined, and streams, plain or inside TLS, on which nothing waits
+//! for ever.
 //!
 //! Not here: what the threads do.
 

@@ -23,12 +23,10 @@ use mini_bittorrent::control::tracker_info::TrackerAddress;
 use mini_bittorrent::peer::account::Account;
 use mini_bittorrent::peer::tracker_link::{LinkError, TrackerLink};
 use mini_bittorrent::peer::view::Status;
-use mini_bittorrent::peer::{self, Peer};
 use mini_bittorrent::runtime::channel::Channel;
 use mini_bittorrent::runtime::stop::Stop;
 use mini_bittorrent::runtime::stream::Stream;
 use mini_bittorrent::runtime::tls::{self, TlsError};
-use mini_bittorrent::shell::interrupt::Interrupt;
 use mini_bittorrent::shell::peer_shell::PeerShell;
 use mini_bittorrent::tracker::{Config, Tracker};
 
@@ -108,11 +106,7 @@ fn list_files(link: &mut TrackerLink) -> Result<Vec<FileEntry>, LinkError> {
 }
 
 fn start_peer(tracker: TrackerAddress, folder: &Path) -> PeerShell {
-    let trackers = vec![tracker];
-    let config = peer::Config::new(any_port(), trackers.clone(), &folder.join("download"));
-    let peer = Peer::start(config).unwrap().0;
-    let interrupt = Arc::new(Interrupt::new());
-    PeerShell::new(peer, trackers, folder.join("upload"), interrupt, false)
+    peers::start_peer_with(any_port(), vec![tracker], folder).0
 }
 
 #[test]

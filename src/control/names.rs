@@ -10,76 +10,18 @@ pub const MAX_NAME: usize = 32;
 /// The longest file name, in bytes. No file system takes more.
 pub const MAX_FILE_NAME: usize = 255;
 
-/// A name of 1 to 32 ASCII letters, digits, `-`, `_`, `.` that compares without case and shows
-/// with it.
-macro_rules! caseless_name {
-    ($(#[$doc:meta])* $name:ident) => {
-        $(#[$doc])*
-        #[derive(Debug, Clone)]
-        pub struct $name(String);
+/// 1 to 32 ASCII letters, digits, `-`, `_`, `.`; compares without case, shows with it.
+#[derive(Debug, Clone)]
+struct Caseless(String);
 
-        impl $name {
-            pub fn as_str(&self) -> &str {
-                &self.0
-            }
+/// The name of a group: 1 to 32 ASCII letters, digits, `-`, `_`, `.`; compares without case,
+/// shows with it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupName(Caseless);
 
-            /// What is compared.
-            pub fn folded(&self) -> String {
-                self.0.to_ascii_lowercase()
-            }
-        }
-
-        impl FromStr for $name {
-            type Err = NameError;
-
-            fn from_str(text: &str) -> Result<$name, NameError> {
-                check_name(text).map(|()| $name(text.into()))
-            }
-        }
-
-        impl PartialEq for $name {
-            fn eq(&self, other: &$name) -> bool {
-                self.0.eq_ignore_ascii_case(&other.0)
-            }
-        }
-
-        impl Eq for $name {}
-
-        impl Hash for $name {
-            fn hash<H: Hasher>(&self, state: &mut H) {
-                self.folded().hash(state);
-            }
-        }
-
-        impl PartialOrd for $name {
-            fn partial_cmp(&self, other: &$name) -> Option<Ordering> {
-                Some(self.cmp(other))
-            }
-        }
-
-        impl Ord for $name {
-            fn cmp(&self, other: &$name) -> Ordering {
-                self.folded().cmp(&other.folded())
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(&self.0)
-            }
-        }
-    };
-}
-
-caseless_name! {
-    /// Of a group.
-    GroupName
-}
-
-caseless_name! {
-    /// Of an account.
-    UserName
-}
+/// The name of an account, as free as that of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct UserName(Caseless);
 
 /// One file (or folder) of a group: 1 to 255 bytes, no `/`, no control characters, not `.`
 /// or `..`. What it becomes on somebody's disk is decided there.
@@ -102,11 +44,31 @@ pub enum NameError {
 impl GroupName {
     /// The built-in group that needs no account.
     pub fn public() -> GroupName {
-        GroupName("public".into())
+        GroupName(Caseless("public".into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0.0
+    }
+
+    /// What is compared.
+    pub fn folded(&self) -> String {
+        self.0.folded()
     }
 
     pub fn is_public(&self) -> bool {
         *self == GroupName::public()
+    }
+}
+
+impl UserName {
+    pub fn as_str(&self) -> &str {
+        &self.0.0
+    }
+
+    /// What is compared.
+    pub fn folded(&self) -> String {
+        self.0.folded()
     }
 }
 
@@ -116,13 +78,77 @@ impl FileName {
     }
 }
 
-fn check_name(text: &str) -> Result<(), NameError> {
-    let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    match text {
-        "" => Err(NameError::Empty),
-        _ if !text.chars().all(allowed) => Err(NameError::Character),
-        _ if text.len() > MAX_NAME => Err(NameError::TooLong("32 characters")),
-        _ => Ok(()),
+impl Caseless {
+    fn folded(&self) -> String {
+        self.0.to_ascii_lowercase()
+    }
+}
+
+impl PartialEq for Caseless {
+    fn eq(&self, other: &Caseless) -> bool {
+        self.0.eq_ignore_ascii_case(&other.0)
+    }
+}
+
+impl Eq for Caseless {}
+
+impl Hash for Caseless {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.folded().hash(state);
+    }
+}
+
+impl PartialOrd for Caseless {
+    fn partial_cmp(&self, other: &Caseless) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Caseless {
+    fn cmp(&self, other: &Caseless) -> Ordering {
+        self.folded().cmp(&other.folded())
+    }
+}
+
+impl FromStr for Caseless {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<Caseless, NameError> {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        match text {
+            "" => Err(NameError::Empty),
+            _ if !text.chars().all(allowed) => Err(NameError::Character),
+            _ if text.len() > MAX_NAME => Err(NameError::TooLong("32 characters")),
+            _ => Ok(Caseless(text.into())),
+        }
+    }
+}
+
+impl FromStr for GroupName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<GroupName, NameError> {
+        text.parse().map(GroupName)
+    }
+}
+
+impl FromStr for UserName {
+    type Err = NameError;
+
+    fn from_str(text: &str) -> Result<UserName, NameError> {
+        text.parse().map(UserName)
+    }
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl fmt::Display for UserName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
     }
 }
 

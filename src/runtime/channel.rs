@@ -26,7 +26,7 @@ impl From<Stream> for Channel {
 }
 
 impl Channel {
-    /// What the bytes go through in the end.
+    /// What the bytes go through in the end. A copy of it ends the connection from another thread.
     pub fn stream(&self) -> &Stream {
         match self {
             Channel::Plain(stream) => stream,
@@ -84,11 +84,6 @@ impl Channel {
             Channel::Client(tls) => tls.conn.send_close_notify(),
         }
         self.flush()
-    }
-
-    /// Ends the connection in both directions. From another thread: by a copy of the stream.
-    pub fn close(&self) {
-        self.stream().close();
     }
 }
 

@@ -59,7 +59,19 @@ pub fn start_peer_at(
     trackers: &[SocketAddr],
     folder: &Path,
 ) -> (PeerShell, Vec<String>) {
-    let trackers: Vec<TrackerAddress> = trackers.iter().copied().map(named).collect();
+    start_peer_with(
+        listen,
+        trackers.iter().copied().map(named).collect(),
+        folder,
+    )
+}
+
+/// With lines of tracker_info.txt, which may have keys.
+pub fn start_peer_with(
+    listen: SocketAddr,
+    trackers: Vec<TrackerAddress>,
+    folder: &Path,
+) -> (PeerShell, Vec<String>) {
     let config = peer::Config::new(listen, trackers.clone(), &folder.join("download"));
     let (peer, notices) = Peer::start(config).unwrap();
     let interrupt = Arc::new(Interrupt::new());

@@ -344,20 +344,21 @@ impl Peer {
     /// # Errors
     /// When the tracker's key is not the one that it had.
     pub fn log_in(&self, answer: &LoggedIn) -> Result<(), PeerError> {
+        // The account first: the engine takes a membership without it for one that has ended.
+        if self.account.user().as_ref() != Some(&answer.user) {
+            self.account.log_in(answer);
+        }
         if let Err(error) = self.membership.log_in(Instant::now(), answer) {
             self.log_out()?;
             return Err(error.into());
-        }
-        if self.account.user().as_ref() != Some(&answer.user) {
-            self.account.log_in(answer);
         }
         self.ask(|reply| Command::LoginChanged { reply })
     }
 
     /// Nothing of the user's groups is shared any more, and no connection about it stays open.
     pub fn log_out(&self) -> Result<(), PeerError> {
-        self.account.log_out();
         self.membership.log_out();
+        self.account.log_out();
         self.ask(|reply| Command::LoginChanged { reply })
     }
 

@@ -641,10 +641,19 @@ fn logout_closes_everything_and_login_goes_on() {
         &pair.torrent,
         "waits for the login of bob"
     ));
+    pair.bob.peer.pause(pair.torrent.info_hash).unwrap();
+    assert_eq!(pair.bob.view(&pair.torrent).status, Status::Paused);
     pair.bob.log_in(&pair.tracker);
+    let paused = pair.bob.view(&pair.torrent);
+    assert_eq!(paused.status, Status::Paused, "by the user");
+    pair.bob.peer.resume(&paused).unwrap();
     wait_until("bob shares again", || {
         pair.bob.view(&pair.torrent).status == Status::Seeding
     });
+    // What is locked can be taken away.
+    pair.bob.peer.log_out().unwrap();
+    pair.bob.peer.remove(pair.torrent.info_hash).unwrap();
+    assert_eq!(pair.bob.peer.torrents().unwrap().len(), 0);
 }
 
 #[test]

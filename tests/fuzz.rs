@@ -4,9 +4,12 @@
 //! as MINI_FUZZ_INPUTS says (`make fuzz`: a million). The seed is printed; MINI_FUZZ_SEED
 //! repeats a run. To add a decoder, add a line to `DECODERS`.
 
-use std::io::BufReader;
+use std::io::{BufReader, Read};
+use std::net::{TcpListener, TcpStream};
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
+use ed25519_dalek::{Signer, SigningKey};
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 
@@ -15,14 +18,25 @@ use mini_bittorrent::announce::request::AnnounceRequest;
 use mini_bittorrent::announce::response::AnnounceResponse;
 use mini_bittorrent::announce::scrape::{ScrapeRequest, ScrapeResponse};
 use mini_bittorrent::control::frame::read_frame;
-use mini_bittorrent::control::reply::{Download, FileEntry, Reply, announce_from_reply};
+use mini_bittorrent::control::key::{PeerKey, TrackerKey};
+use mini_bittorrent::control::names::{FileName, GroupName, UserName};
+use mini_bittorrent::control::news::NewsLine;
+use mini_bittorrent::control::password::Password;
+use mini_bittorrent::control::reply::{
+    Download, FileEntry, GroupEntry, IssuedTicket, LoggedIn, Reply, announce_from_reply,
+    users_from_reply,
+};
 use mini_bittorrent::control::request::Request;
+use mini_bittorrent::control::stamp::{GroupId, Stamp};
+use mini_bittorrent::control::ticket::SignedTicket;
 use mini_bittorrent::control::tracker_info;
+use mini_bittorrent::peer::noise::{self, Agreed, KeyPair};
 use mini_bittorrent::runtime::tls::shown_key;
 use mini_bittorrent::storage::resume::Record;
 use mini_bittorrent::torrent::bencode::Value;
 use mini_bittorrent::torrent::metainfo::Metainfo;
 use mini_bittorrent::tracker::identity::Identity;
+use mini_bittorrent::tracker::token::Token;
 use mini_bittorrent::wire::codec;
 use mini_bittorrent::wire::extension::ExtendedHandshake;
 use mini_bittorrent::wire::handshake::{HANDSHAKE_LENGTH, Handshake};
@@ -42,6 +56,11 @@ const HASH: &[u8] = b"announce 0123456789abcdef0123456789abcdef01234567 -mb0010-
 /// Of the key with the seed 1, 1, 1, …
 const CERTIFICATE: &[u8] = b"0\x82\x01\x050\x81\xb8\xa0\x03\x02\x01\x02\x02\x144u\x0f\x98\xbdY\xfc\xfc\x94m\xa4Z\xaa\xbe\x93;\xe1T\xa4\xb50\x05\x06\x03+ep0\"1 0\x1e\x06\x03U\x04\x03\x0c\x17Mini BitTorrent tracker0 \x17\r750101000000Z\x18\x0f40960101000000Z0\"1 0\x1e\x06\x03U\x04\x03\x0c\x17Mini BitTorrent tracker0*0\x05\x06\x03+ep\x03!\x00\x8a\x88\xe3\xddt\t\xf1\x95\xfdR\xdb-<\xba]r\xcag\t\xbf\x1d\x94\x12\x1b\xf3t\x88\x01\xb4\x0fo\\0\x05\x06\x03+ep\x03A\x00\xc4g0\x95\x91u\xf7o\xe1\x93P4\x19r\x9c\xbb\x05\x8dP\x1c\x9c\x9c\x0fR<\xd0\xcb\xe3\xb5\x88};K.\xa6\xf9\x1b\xc5\x1b\xaf\x12d\xa0.\xf2\xc08\xcc\xaf\x8e\xa9\xdf\xddm5\xc3\x00\x1f@\xddJ\\w\x01";
 
+/// Has the form of a ticket, and no right signature: `ticket` and `token` sign what is in it.
+const SIGNED: &[u8] = b"d7:expiresi1800000000e5:group5:cs1012:id4:4d-13:key32:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa8:password3:6-14:user3:5-1e";
+/// A signed ticket.
+const TICKET: &[u8] = b"\xeaJlc\xe2\x9cR\x0a\xbe\xf5P{\x13.\xc5\xf9\x95Gv\xae\xbe\xbe{\x92B\x1e\xeai\x14F\xd2,\xab\x02g\x88\xde\xd5\xf8'\xad\xfb\xe6\x95;\xfd\x16\x19\xa0\x80\x15!t\x11\xcfN\x1b9qo\x17\xb67\x1aJ\xf5\xb9\xa8l\xb9\xec\x5c\x1a\xc2P'_\xfb\x1a\xc6O\xb5=\xaf\xec\x9a\xd0-7\xfa{\xdc4\x9b&\x0dd7:expiresi1800000000e5:group5:cs1012:id3:7-13:key32:0123456789abcdef0123456789abcdef4:user3:bobe";
+
 const DECODERS: &[Decoder] = &[
     ("bencode", bencode, &[TORRENT, SINGLE, b"d1:ad1:bl1:ci-5eeee"]),
     ("metainfo", metainfo, &[TORRENT, SINGLE]),
@@ -57,7 +76,13 @@ const DECODERS: &[Decoder] = &[
         b"\x13BitTorrent protocol\0\0\0\0\0\x10\0\x04aaaaaaaaaaaaaaaaaaaa-mb0010-abcdefghijkl",
     ]),
     ("extended handshake", extended_handshake, &[
+        b"d1:md9:mb_ticketi1ee1:pi7600e4:reqqi2000e1:v20:Mini BitTorrent 0.1.0e",
         b"d1:md11:ut_metadatai2ee1:pi6881e4:reqqi250e1:v9:aria2/1.3e",
+    ]),
+    ("sealed messages", sealed, &[
+        b"\0\x120123456789abcdefgh",
+        b"\0\x120123456789abcdefgh\0\x11",
+        b"\xff\xff0123456789abcdef",
     ]),
     ("control request", control_request, &[
         HASH,
@@ -70,6 +95,31 @@ const DECODERS: &[Decoder] = &[
         b"ERR denied you may not\n",
         b"OK +70\nx 9 0123456789abcdef0123456789abcdef01234567 1 2\n",
     ]),
+    ("control request of groups", control_request, &[
+        b"login Bob \"a secret\" 0909090909090909090909090909090909090909090909090909090909090909\n",
+        b"passwd old \"+5\"\n",
+        b"resume 0123abcdef\n",
+        b"accept_request CS101 bob\n",
+        b"subscribe 190abcd0001-2\n",
+        b"announce 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 7600 1 2 3 completed 50 cs101\n",
+    ]),
+    ("control reply of groups", control_reply, &[
+        b"OK Bob 0123 0909090909090909090909090909090909090909090909090909090909090909 1800000000\n",
+        b"OK 2 +35\ncs101 alice 2 owner\nbio bob 1 none\n",
+        b"OK 2 +10\nalice\nbob\n",
+        b"OK 1800000000 +3\nabc",
+    ]),
+    ("news", news_line, &[
+        b"NEWS 190abcd0001-2 shares cs101 \"a file\" 5 bob\n",
+        b"NEWS 1-1 asks cs101 bob\n",
+        b"PING\n",
+    ]),
+    ("names, stamps and keys", names, &[
+        b"190abcd0001-2", b"CS101", b"a file",
+        b"0909090909090909090909090909090909090909090909090909090909090909",
+    ]),
+    ("ticket", ticket, &[SIGNED, TICKET]),
+    ("token", token, &[SIGNED]),
     ("HTTP request", http_request, &[
         b"GET /announce?info_hash=%01%02aaaaaaaaaaaaaaaaaa&peer_id=-mb0010-abcdefghijkl&port=6881&left=0&compact=1 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
         b"GET /scrape?info_hash=aaaaaaaaaaaaaaaaaaaa&info_hash=bbbbbbbbbbbbbbbbbbbb HTTP/1.0\r\n\r\n",
@@ -137,6 +187,25 @@ fn extended_handshake(bytes: &[u8]) {
     let _ = ExtendedHandshake::decode(bytes);
 }
 
+/// What a peer has agreed on with another one.
+static AGREED: LazyLock<Agreed> = LazyLock::new(|| {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let mut far = listener.accept().unwrap().0;
+    let keys = KeyPair::generate().unwrap();
+    std::thread::scope(|scope| {
+        scope.spawn(|| noise::call(&mut near, &keys, b"").unwrap());
+        noise::answer(&mut far, &keys).unwrap().0
+    })
+});
+
+/// Nobody can seal a message for it, so what is tried are lengths and ends.
+fn sealed(bytes: &[u8]) {
+    let mut heard = Vec::new();
+    let end = AGREED.reader(bytes).read_to_end(&mut heard);
+    assert!(heard.is_empty() && (end.is_err() || bytes.is_empty()));
+}
+
 fn control_request(bytes: &[u8]) {
     if let Ok(Some(frame)) = read_frame(&mut BufReader::new(bytes)) {
         let _ = Request::parse(&frame);
@@ -150,6 +219,50 @@ fn control_reply(bytes: &[u8]) {
     }
     let _ = parse().map(FileEntry::list_from_reply);
     let _ = parse().map(Download::from_reply);
+    let _ = parse().map(LoggedIn::from_reply);
+    let _ = parse().map(IssuedTicket::from_reply);
+    let _ = parse().map(GroupEntry::list_from_reply);
+    let _ = parse().map(users_from_reply);
+}
+
+fn news_line(bytes: &[u8]) {
+    if let Ok(Some(frame)) = read_frame(&mut BufReader::new(bytes)) {
+        let _ = NewsLine::parse(&frame);
+    }
+}
+
+fn names(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = text.parse::<Stamp>();
+    let _ = text.parse::<GroupId>();
+    let _ = text.parse::<GroupName>();
+    let _ = text.parse::<UserName>();
+    let _ = text.parse::<FileName>();
+    let _ = text.parse::<Password>();
+    let _ = text.parse::<TrackerKey>();
+    let _ = text.parse::<PeerKey>();
+}
+
+/// The bytes as they came, and once more with a right signature: what is behind the signature is
+/// written by a tracker, and trackers may go wrong.
+fn ticket(bytes: &[u8]) {
+    if let Ok(ticket) = SignedTicket::parse(bytes) {
+        assert_eq!(ticket.as_bytes(), bytes);
+    }
+    let _ = SignedTicket::parse(&signed(b"mini-bittorrent ticket 1\0", bytes));
+}
+
+fn token(bytes: &[u8]) {
+    let _ = Token::parse(&String::from_utf8_lossy(bytes));
+    let bytes = signed(b"mini-bittorrent session 1\0", bytes);
+    let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    let _ = Token::parse(&text);
+}
+
+fn signed(purpose: &[u8], body: &[u8]) -> Vec<u8> {
+    let key = SigningKey::from_bytes(&[7; 32]);
+    let signature = key.sign(&[purpose, body].concat()).to_bytes();
+    [&key.verifying_key().to_bytes()[..], &signature, body].concat()
 }
 
 fn http_request(bytes: &[u8]) {
@@ -285,9 +398,15 @@ fn decoders_survive_anything() {
 
 #[test]
 fn the_samples_are_valid() {
+    let ticket = SignedTicket::parse(&signed(b"mini-bittorrent ticket 1\0", SIGNED));
+    assert!(ticket.is_ok(), "{ticket:?}");
+    let token = signed(b"mini-bittorrent session 1\0", SIGNED);
+    let token: String = token.iter().map(|byte| format!("{byte:02x}")).collect();
+    assert!(Token::parse(&token).is_ok());
     let key = Identity::parse(&b"01".repeat(32)).unwrap().key();
     assert_eq!(shown_key(CERTIFICATE), Ok(Some(key.0)));
     assert!(Metainfo::parse(TORRENT).is_ok() && Metainfo::parse(SINGLE).is_ok());
+    assert!(SignedTicket::parse(TICKET).is_ok());
     let frame = read_frame(&mut BufReader::new(HASH)).unwrap().unwrap();
     assert!(
         Request::parse(&frame).is_ok(),

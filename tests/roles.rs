@@ -1,7 +1,7 @@
 //! Proves who may do what: every control command, said by every role over a real socket, is
 //! answered as the table below says.
 //!
-//! `UPDATE_ROLES=1 cargo test --test roles` prints the table as it is.
+//! `UPDATE_ROLES=1 cargo test --test roles -- --nocapture` prints the table as it is.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -60,7 +60,7 @@ passwd secret other
     former: OK former …
 passwd wrong other
     nobody: ERR denied Please log in first. Log in with: login <user> <password>
-    user applicant member owner former: ERR denied The old password is wrong. If it is forgotten, nobody can help: create_user <user>
+    user applicant member owner former: ERR denied The old password is wrong: nothing was changed. Try again
 whoami
     nobody: ERR denied Please log in first. Log in with: login <user> <password>
     user: OK user
@@ -511,7 +511,7 @@ fn every_command_as_every_role() {
     for command in commands(Place::Control) {
         let has = |line: &&str| line.split(' ').next() == Some(command.name);
         assert!(
-            LINES.iter().any(|line| has(&line)),
+            LINES.iter().any(has),
             "{} is not in the table",
             command.name
         );
@@ -519,7 +519,7 @@ fn every_command_as_every_role() {
     let table: String = LINES.iter().map(|line| rows(&world, line)).collect();
     println!("{} answers compared", LINES.len() * ROLES.len());
     if std::env::var_os("UPDATE_ROLES").is_some() {
-        fs::write("/tmp/roles-a-side.txt", &table).unwrap();
+        println!("{table}");
     }
     for (is, expect) in table.lines().zip(TABLE.trim_start().lines()) {
         assert_eq!(is, expect, "see the whole table with UPDATE_ROLES=1");
@@ -649,4 +649,59 @@ fn news_come_at_once_and_what_was_missed_comes_first() {
     let mut rest = Vec::new();
     owner.stream.read_to_end(&mut rest).unwrap();
     assert_eq!(rest, b"", "the password has changed: the stream ends");
+}
+
+/// What a web browser, or any BitTorrent client, is answered.
+fn get(tracker: &Tracker, path: &str) -> String {
+    let mut stream = TcpStream::connect(tracker.local_addr()).unwrap();
+    let request = format!("GET {path} HTTP/1.0\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).unwrap();
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+#[test]
+fn a_groups_swarm_is_for_members() {
+    let world = World::new();
+    let tracker = world.start(&world.folder.path().join("world.db"));
+    let at = tracker.local_addr();
+    let enter = |role: &str| {
+        let mut client = Client::new(at);
+        client.ok(&format!("resume {}", world.tokens[role]));
+        client
+    };
+    let mut owner = enter("owner");
+    let seed = world.bytes("announce A 0 0 0 started 50 cs101");
+    assert_eq!(owner.ask(&seed).words.join(" "), "OK 120 1 0");
+    let hash = world.torrents[&'A'].info_hash;
+    let fetch = format!("announce {hash} -mb0100-lkjihgfedcba 7601 0 0 5 started 50");
+    let answer = enter("member").ok(&format!("{fetch} cs101"));
+    assert_eq!(answer.words.join(" "), "OK 120 1 1");
+    assert_eq!(answer.body, b"127.0.0.1:7600\n");
+    let files = owner.ok("list_files cs101");
+    assert!(files.body.ends_with(b" 1 1\n"), "{files:?}");
+    // Whoever knows the info hash learns nothing by it.
+    let quoted: String = hash.0.iter().map(|byte| format!("%{byte:02x}")).collect();
+    let scrape = get(&tracker, &format!("/scrape?info_hash={quoted}"));
+    assert!(scrape.ends_with("d5:filesdee"), "{scrape}");
+    assert!(!get(&tracker, "/").contains(&hash.to_string()));
+    let announce =
+        format!("/announce?info_hash={quoted}&peer_id=-xx0001-000000000000&port=1&left=5");
+    let answer = get(&tracker, &announce);
+    assert!(
+        answer.contains("8:completei0e") && !answer.contains("7600"),
+        "{answer}"
+    );
+    let answer = Client::new(at).ok(&fetch);
+    assert_eq!(
+        answer.words.join(" "),
+        "OK 120 0 2",
+        "others who know it, and no member"
+    );
+    // Nor by a group of one's own.
+    let mut user = enter("user");
+    user.ok("create_group other");
+    let answer = user.ask(&world.bytes("announce A 0 0 5 started 50 other"));
+    assert_eq!(answer.words[..2], ["ERR", "not_found"], "{answer:?}");
 }

@@ -11,6 +11,8 @@
 
 use std::io::{self, BufRead, Read, Write};
 
+use zeroize::Zeroizing;
+
 /// The longest line, in bytes, its line feed not counted: room for any command many times over.
 pub const MAX_LINE: usize = 64 * 1024;
 /// The longest body, in bytes: the info dictionary of 200,000 pieces.
@@ -204,7 +206,8 @@ pub fn read_line(reader: &mut impl BufRead) -> Result<Option<Line>, FrameError> 
         Some(_) if line.len() >= MAX_LINE => return Err(LineError::TooLong.into()),
         Some(_) => return Err(FrameError::Truncated),
     }
-    let line = String::from_utf8(line).map_err(|_| FrameError::NotUtf8)?;
+    // There may be a password in it.
+    let line = Zeroizing::new(String::from_utf8(line).map_err(|_| FrameError::NotUtf8)?);
     Ok(Some(Line::parse(&line)?))
 }
 

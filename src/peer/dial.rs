@@ -31,8 +31,16 @@ pub struct Call {
     pub address: SocketAddr,
     /// What we say.
     pub handshake: Handshake,
-    /// What we show first, if the torrent is a group's.
-    pub ticket: Option<Box<SignedTicket>>,
+    pub manner: Manner,
+}
+
+/// How a call begins.
+#[derive(Clone)]
+pub enum Manner {
+    /// With the handshake: what is public.
+    Plain,
+    /// Inside Noise, with this ticket: what is a group's.
+    Member(Box<SignedTicket>),
 }
 
 pub struct Dialer {
@@ -104,9 +112,9 @@ fn connect(call: Call, membership: &Membership, stop: &Stop) -> Result<Handshake
     let socket = TcpStream::connect_timeout(&call.address, CONNECT)?;
     let stream = Stream::new(socket, stop.child(), POLL, HANDSHAKE)?;
     let (address, ours) = (call.address, &call.handshake);
-    let handshaken = match call.ticket {
-        Some(ticket) => shake::call_member(stream, address, ours, &ticket, membership)?,
-        None => shake::call(stream, address, ours)?,
+    let handshaken = match call.manner {
+        Manner::Plain => shake::call(stream, address, ours)?,
+        Manner::Member(ticket) => shake::call_member(stream, address, ours, &ticket, membership)?,
     };
     log::trace!(target: "hop", "{address}: shook hands");
     Ok(handshaken)

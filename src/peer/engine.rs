@@ -200,6 +200,9 @@ impl Engine {
             if room == 0 {
                 continue;
             }
+            let Some(manner) = torrent.manner(now) else {
+                continue;
+            };
             for address in torrent.calls(now) {
                 let handshake = Handshake {
                     info_hash: torrent.info_hash(),
@@ -210,7 +213,7 @@ impl Engine {
                 let call = Call {
                     address,
                     handshake,
-                    ticket: torrent.ticket(now).map(Box::new),
+                    manner: manner.clone(),
                 };
                 if self.dialer.call(call).is_err() {
                     torrent.call_later(now, address);

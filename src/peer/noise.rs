@@ -18,6 +18,7 @@
 pub mod sealed;
 
 use std::io::{self, Read, Write};
+use std::sync::Arc;
 
 use snow::{Builder, HandshakeState, StatelessTransportState};
 use zeroize::Zeroizing;
@@ -63,7 +64,7 @@ pub enum NoiseError {
 pub struct Agreed {
     /// Who is at the other end.
     pub peer: PeerKey,
-    transport: StatelessTransportState,
+    transport: Arc<StatelessTransportState>,
 }
 
 impl KeyPair {
@@ -116,11 +117,13 @@ impl Agreed {
         input: R,
         output: W,
     ) -> (SealedReader<R>, SealedWriter<W>) {
-        let transport = std::sync::Arc::new(self.transport);
-        (
-            SealedReader::new(input, transport.clone()),
-            SealedWriter::new(output, transport),
-        )
+        let reader = self.reader(input);
+        (reader, SealedWriter::new(output, self.transport))
+    }
+
+    /// The reading end alone, at the first message.
+    pub fn reader<R: Read>(&self, input: R) -> SealedReader<R> {
+        SealedReader::new(input, self.transport.clone())
     }
 }
 
@@ -137,7 +140,7 @@ fn agreed(noise: HandshakeState) -> Result<Agreed, NoiseError> {
         .map_err(|_| NoiseError::Length { want: KEY, got })?;
     Ok(Agreed {
         peer: PeerKey(peer),
-        transport,
+        transport: Arc::new(transport),
     })
 }
 

@@ -141,7 +141,7 @@ fn read_ticket(source: &mut Source) -> Result<Vec<u8>, CallError> {
 
 /// The other side's handshake. One that trickles in byte by byte is not waited for either.
 fn finish(
-    stream: Stream,
+    mut stream: Stream,
     (mut source, mut sink): (Source, Sink),
     address: SocketAddr,
     direction: Direction,
@@ -151,6 +151,7 @@ fn finish(
     let mut bytes = [0; HANDSHAKE_LENGTH];
     source.read_exact(&mut bytes)?;
     let handshake = Handshake::decode(&bytes)?;
+    stream.set_deadline(None);
     source.stream_mut().set_deadline(None);
     sink.stream_mut().set_deadline(None);
     Ok(Handshaken {

@@ -12,7 +12,7 @@ pub enum Refused {
     LoggedInAlready,
     #[error("User or password is wrong. If you have no account: create_user <user>")]
     WrongPassword,
-    #[error("The old password is wrong. If it is forgotten, nobody can help: create_user <user>")]
+    #[error("The old password is wrong: nothing was changed. Try again")]
     WrongOldPassword,
     #[error("Your login has ended or your password was changed. Log in again: login <user>")]
     LoginEnded,

@@ -1,8 +1,8 @@
-//! Shares: which torrent a group knows under a file name.
+//! Shares for everybody: which torrent is known under a file name in `public`.
 //!
 //! The torrent's bytes are kept, so that a name is all that a downloader needs. Who holds it is
-//! the swarm's business; whoever calls says what the swarm says. There is one group so far,
-//! `public`, but every name belongs to a group already.
+//! the swarm's business; whoever calls says what the swarm says. Soft knowledge: a share whose
+//! swarm is empty goes after a while. What groups share is kept as [`fact`](super::fact)s.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;

@@ -10,6 +10,7 @@ use crate::control::command::{self, Permission, Place, help};
 use crate::control::frame::{Frame, FrameError, read_body, read_line};
 use crate::control::reply::{Code, Download, FileEntry, Reply, announce_to_reply};
 use crate::control::request::Request;
+use crate::control::stamp::UserId;
 use crate::registry::access;
 use crate::registry::change::Change;
 use crate::registry::refused::Refused;
@@ -17,7 +18,7 @@ use crate::runtime::channel::Channel;
 
 use super::client::{encode, say_goodbye};
 use super::session::Session;
-use super::state::State;
+use super::state::{Lent, State};
 use super::{account_door, group_door, news_door};
 
 /// Bytes that are read at once: more than any request without a body, and little for ten
@@ -47,7 +48,7 @@ pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()
         stream.set_deadline(Some(Instant::now() + state.config.request));
         let next = match read_request(state, &mut reader) {
             Ok(Read::End) => return Ok(()),
-            Ok(Read::Frame(mut frame)) => {
+            Ok(Read::Frame(mut frame, _room)) => {
                 let next = answer(state, &mut session, from, &frame);
                 // There may have been a password in it.
                 frame.words.zeroize();
@@ -73,29 +74,33 @@ pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()
 }
 
 /// What came from the client.
-enum Read {
-    Frame(Frame),
+enum Read<'a> {
+    /// With the memory that its body takes until it is answered.
+    Frame(Frame, Option<Lent<'a>>),
     /// Too many bodies are being read just now: this one is left unread.
     NoRoom,
     End,
 }
 
 /// A frame whose body has its place in the memory for bodies.
-fn read_request(state: &State, reader: &mut BufReader<Channel>) -> Result<Read, FrameError> {
+fn read_request<'a>(
+    state: &'a State,
+    reader: &mut BufReader<Channel>,
+) -> Result<Read<'a>, FrameError> {
     let Some(line) = read_line(reader)? else {
         return Ok(Read::End);
     };
     let words = line.words;
-    let body = match line.body_len {
-        0 => Vec::new(),
+    let (body, room) = match line.body_len {
+        0 => (Vec::new(), None),
         length => {
-            let Some(_room) = state.bodies.take(length) else {
+            let Some(room) = state.bodies.take(length) else {
                 return Ok(Read::NoRoom);
             };
-            read_body(reader, length)?
+            (read_body(reader, length)?, Some(room))
         }
     };
-    Ok(Read::Frame(Frame { words, body }))
+    Ok(Read::Frame(Frame { words, body }, room))
 }
 
 fn answer(state: &State, session: &mut Session, from: SocketAddr, frame: &Frame) -> Next {
@@ -179,6 +184,30 @@ fn obey(
         Request::ListMembers { group } if group.is_public() => return Err(Refused::PublicMembers),
         Request::ListMembers { group } => group_door::list_members(state, &group),
         Request::ListRequests { group } => group_door::list_requests(state, &group),
+        Request::ListFiles { .. }
+        | Request::UploadFile(_)
+        | Request::DownloadFile { .. }
+        | Request::StopShare { .. }
+        | Request::Announce { .. } => share(state, by, ip, request)?,
+        Request::Stats => state.stats().to_reply(),
+        Request::Help => Reply::Ok {
+            words: Vec::new(),
+            body: help(Place::Control).into_bytes(),
+        },
+        Request::Quit => return Ok(Next::Close(Reply::ok(["bye"]))),
+    };
+    Ok(Next::Continue(reply))
+}
+
+/// What concerns files: those of everybody, or of a group. A function of its own: an idle client
+/// keeps the stack that its last request needed.
+fn share(
+    state: &State,
+    by: Option<UserId>,
+    ip: IpAddr,
+    request: Request,
+) -> Result<Reply, Refused> {
+    Ok(match request {
         Request::ListFiles { group } if group.is_public() => {
             FileEntry::list_to_reply(&state.list_files())
         }
@@ -221,12 +250,6 @@ fn obey(
             let answer = state.announce(ip, &announce);
             announce_to_reply(&answer.map_err(|full| Refused::Full(full.to_string()))?)
         }
-        Request::Stats => state.stats().to_reply(),
-        Request::Help => Reply::Ok {
-            words: Vec::new(),
-            body: help(Place::Control).into_bytes(),
-        },
-        Request::Quit => return Ok(Next::Close(Reply::ok(["bye"]))),
-    };
-    Ok(Next::Continue(reply))
+        _ => Reply::err(Code::Internal, "this is not about files"),
+    })
 }

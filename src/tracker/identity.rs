@@ -5,8 +5,8 @@
 //! 9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60
 //! ```
 //!
-//! The digits are the key's seed. A file that is damaged is never written over: with another key,
-//! nobody would believe this tracker any longer.
+//! The digits are the key's seed. On Unix only the file's owner may read it. A file that is damaged
+//! is never written over: with another key, nobody would believe this tracker any longer.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions};

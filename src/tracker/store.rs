@@ -232,6 +232,9 @@ impl Writer {
         }
         // Whoever begins to listen from now on finds these facts there already.
         let listeners = self.hub.users();
+        if listeners.is_empty() {
+            return;
+        }
         let mut lines = Vec::new();
         self.known.look(|facts| {
             for (taken, entry, told) in told {

@@ -296,16 +296,15 @@ impl Member {
         check_tickets: bool,
     ) -> Member {
         let folder = folder.to_path_buf();
+        let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        let line = TrackerAddress {
+            host: tracker.address.ip().to_string(),
+            port: tracker.address.port(),
+            key: None,
+        };
         let config = peer::Config {
-            listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-            trackers: vec![TrackerAddress {
-                host: tracker.address.ip().to_string(),
-                port: tracker.address.port(),
-                key: None,
-            }],
-            download: folder.join("download"),
-            slots: 8,
             check_tickets,
+            ..peer::Config::new(listen, vec![line], &folder.join("download"))
         };
         let (peer, notices) = Peer::start(config).unwrap();
         assert!(notices.is_empty(), "{notices:?}");

@@ -1,6 +1,6 @@
 //! The groups of who is logged in: their tickets, and the gates before their torrents.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Instant;
 
 use crate::control::names::GroupName;
@@ -8,6 +8,7 @@ use crate::peer::announcer::{TicketAnswer, TicketFailure};
 use crate::peer::disk::DiskJob;
 use crate::peer::managed::Wish;
 use crate::peer::tickets::Trouble;
+use crate::peer::view::News;
 
 use super::Engine;
 
@@ -25,21 +26,37 @@ impl Engine {
 
     /// Asks for tickets that are due, opens and closes gates, parts from former members.
     pub(super) fn mind_groups(&mut self, now: Instant) {
-        let user = self.membership.user();
+        let mut user = self.membership.user();
         if user.is_some() && self.account.user() != user {
-            // The tracker has ended the login.
+            user = None;
             self.membership.log_out();
             self.renewals.forget();
+            let text = "The tracker has ended your login. Log in again with: login <user>";
+            self.news.send(News::Notice(text.into())).ok();
         }
         self.renew_tickets(now);
         let (us, announcer) = (self.identity, &self.announcer);
+        let mut locked: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for torrent in self.torrents.values_mut() {
+            let was_open = torrent.lock().is_none();
             let wish = torrent.mind_gate(now, &self.renewals, us, announcer);
+            if let Some(lock) = torrent.lock().filter(|_| was_open) {
+                let names = locked.entry(lock.reason.clone()).or_default();
+                names.push(torrent.name().to_string());
+            }
             torrent.mind_tickets(now);
             if let Some(Wish::Finish) = wish {
                 let (info_hash, storage) = (torrent.info_hash(), torrent.shared.storage.clone());
                 self.disk.queue(DiskJob::Finish { info_hash, storage });
             }
+        }
+        // Who has logged out knows why.
+        for (reason, names) in locked.iter().filter(|_| user.is_some()) {
+            let text = match names.as_slice() {
+                [name] => format!("{name} is locked: {reason}"),
+                names => format!("{} files are locked: {reason}", names.len()),
+            };
+            self.news.send(News::Notice(text)).ok();
         }
     }
 

@@ -8,6 +8,7 @@ use crate::control::stamp::GroupId;
 use crate::control::ticket::SignedTicket;
 use crate::peer::announcer::Announcer;
 use crate::peer::connection::Order;
+use crate::peer::dial::Manner;
 use crate::peer::membership::Pass;
 use crate::peer::tickets::{Renewals, Trouble};
 use crate::storage::resume::Share;
@@ -105,6 +106,15 @@ impl Managed {
         let gate = self.gate.as_ref().filter(|gate| gate.lock.is_none())?;
         let (ticket, _) = self.shared.membership.ticket(now, &gate.group)?;
         Some(ticket)
+    }
+
+    /// How it calls others. None if it must not: a group's info hash is never said in plain,
+    /// also not in the moment in which somebody logs out.
+    pub fn manner(&self, now: Instant) -> Option<Manner> {
+        match &self.gate {
+            None => Some(Manner::Plain),
+            Some(_) => Some(Manner::Member(Box::new(self.ticket(now)?))),
+        }
     }
 
     /// Whether somebody who may do this may know that the torrent is here.

@@ -325,8 +325,10 @@ fn quit_is_quick_when_trackers_have_vanished() {
     peer.type_line("add file.torrent");
     let _queues: Vec<_> = trackers.into_iter().map(Vanishing::vanish).collect();
     // Its answers have been read when it waits for nothing but peers.
-    peer.type_line("show_downloads");
-    peer.line_with("no peers: nobody who has it is connected");
+    wait_until("it waits for peers", || {
+        peer.type_line("show_downloads");
+        peer.said().contains("no peers: nobody who has it is connected")
+    });
     peer.type_line("quit");
     assert_ends(peer, "vanished trackers");
 }

@@ -12,6 +12,7 @@ pub mod fact;
 pub mod facts;
 pub mod group;
 pub mod latest;
+pub mod missed;
 pub mod news;
 pub mod refused;
 #[cfg(test)]

@@ -13,6 +13,7 @@ use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,8 @@ use peers::{keep_log, logged, make_file, random_bytes, sha256, wait_until, watch
 const BLOCK: u32 = 16 * 1024;
 /// Nobody knows it.
 const UNKNOWN: InfoHash = InfoHash([9; 20]);
+/// How many callers there have been.
+static CALLERS: AtomicU32 = AtomicU32::new(0);
 /// In seconds: of tickets that outlive a test, and of such that do not.
 const LONG: u64 = 600;
 const SHORT: u64 = 3;
@@ -184,9 +187,13 @@ impl Caller {
     }
 
     fn say_hello(&mut self, info_hash: InfoHash) -> io::Result<()> {
+        // Each with an id of its own: one that comes back too soon is taken for a second call.
+        let mut peer_id = *b"-XX0001-abcdefgh\0\0\0\0";
+        let number = CALLERS.fetch_add(1, Ordering::Relaxed);
+        peer_id[16..].copy_from_slice(&number.to_be_bytes());
         let hello = Handshake {
             info_hash,
-            peer_id: PeerId(*b"-XX0001-abcdefghijkl"),
+            peer_id: PeerId(peer_id),
             fast: true,
             extended: true,
         };
@@ -632,6 +639,9 @@ fn logout_closes_everything_and_login_goes_on() {
     });
     let have = pair.bob.view(&pair.torrent).have;
     pair.alice.log_in(&pair.tracker);
+    wait_until("others can hear of alice again", || {
+        pair.tracker.starts_of(&pair.alice) == 2
+    });
     pair.wait_for_all();
     assert!(have < pair.torrent.layout.total());
     // The other way round: a downloader logs out, starts again, and goes on when it logs in.

@@ -376,7 +376,7 @@ fn parse_of_file(args: &Typed<'_>, body: &[u8]) -> Result<Option<Request>, Reque
         "list_files" => Request::ListFiles {
             group: args.value("group")?,
         },
-        "upload_file" => Request::UploadFile(Box::new(parse_upload(&args, body)?)),
+        "upload_file" => Request::UploadFile(Box::new(parse_upload(args, body)?)),
         "download_file" => Request::DownloadFile {
             group: args.value("group")?,
             name: args.value("name")?,

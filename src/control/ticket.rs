@@ -4,7 +4,7 @@
 //! <key: 32 bytes><signature: 64 bytes><bencoded ticket>
 //! ```
 //!
-//! The signature is Ed25519 over [`PURPOSE`] and the bencoded ticket. A ticket is good for one
+//! The signature is Ed25519 over `PURPOSE` and the bencoded ticket. A ticket is good for one
 //! peer (by its Noise key), and for minutes: who leaves a group is out when it ends. Not here:
 //! whose tickets are believed, and what time it is.
 

@@ -9,7 +9,8 @@ use crate::torrent::metainfo::Metainfo;
 
 use super::change::{Change, Limits, Offer, decide};
 use super::facts::Facts;
-use super::news::{Before, missed};
+use super::missed::missed;
+use super::news::Before;
 
 pub(super) struct Script {
     pub facts: Facts,

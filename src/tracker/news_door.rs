@@ -9,7 +9,7 @@ use crate::control::frame::Frame;
 use crate::control::news::NewsLine;
 use crate::control::reply::Reply;
 use crate::control::stamp::Stamp;
-use crate::registry::news::missed;
+use crate::registry::missed::missed;
 use crate::registry::refused::Refused;
 use crate::runtime::channel::Channel;
 

@@ -4,7 +4,7 @@
 //! hexadecimal: <key: 32 bytes><signature: 64 bytes><bencoded token>
 //! ```
 //!
-//! The signature is Ed25519 over [`PURPOSE`] and the bencoded token. Not here: whose tokens are
+//! The signature is Ed25519 over `PURPOSE` and the bencoded token. Not here: whose tokens are
 //! believed, and whether the password has been changed since.
 
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};

@@ -60,6 +60,8 @@ struct Books {
     /// How many tickets each user has got.
     issued: Vec<UserName>,
     offered: Vec<String>,
+    /// The ports of peers that have announced that they begin, in order.
+    started: Vec<u16>,
     /// It takes no connections, and answers nothing.
     away: bool,
     stop: bool,
@@ -83,6 +85,7 @@ impl GroupTracker {
             swarm: Vec::new(),
             issued: Vec::new(),
             offered: Vec::new(),
+            started: Vec::new(),
             away: false,
             stop: false,
             open: Vec::new(),
@@ -118,6 +121,13 @@ impl GroupTracker {
 
     pub fn offered(&self) -> Vec<String> {
         self.books.lock().unwrap().offered.clone()
+    }
+
+    /// How often this peer has announced that it begins.
+    pub fn starts_of(&self, member: &Member) -> usize {
+        let port = member.peer.local_addr().port();
+        let books = self.books.lock().unwrap();
+        books.started.iter().filter(|of| **of == port).count()
     }
 
     /// Closes every connection and takes no others.
@@ -250,6 +260,9 @@ fn answer(request: Request, login: &mut Option<(UserName, PeerKey)>, books: &mut
                 known.0 == announce.info_hash && known.1 == announce.peer_id
             };
             books.swarm.retain(|known| !is(known));
+            if announce.event == Event::Started {
+                books.started.push(announce.port);
+            }
             let others = books.swarm.iter().filter(|at| at.0 == announce.info_hash);
             let peers = others
                 .map(|(_, id, address)| AnnouncedPeer {
@@ -263,7 +276,7 @@ fn answer(request: Request, login: &mut Option<(UserName, PeerKey)>, books: &mut
                     .push((announce.info_hash, announce.peer_id, here));
             }
             announce_to_reply(&AnnounceResponse {
-                interval: 5,
+                interval: 600,
                 peers,
                 ..AnnounceResponse::default()
             })

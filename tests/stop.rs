@@ -327,7 +327,8 @@ fn quit_is_quick_when_trackers_have_vanished() {
     // Its answers have been read when it waits for nothing but peers.
     wait_until("it waits for peers", || {
         peer.type_line("show_downloads");
-        peer.said().contains("no peers: nobody who has it is connected")
+        peer.said()
+            .contains("no peers: nobody who has it is connected")
     });
     peer.type_line("quit");
     assert_ends(peer, "vanished trackers");

@@ -90,7 +90,10 @@ fn listen(
     told: &Told,
 ) -> Result<(), LinkError> {
     let since = cursors.get(&login.user).copied();
-    link.subscribe(since)?;
+    let begin = link.subscribe(since)?;
+    if let (None, Some(begin)) = (since, begin) {
+        cursors.insert(login.user.clone(), begin);
+    }
     loop {
         match link.next_news() {
             Ok(NewsLine::Ping) => {}

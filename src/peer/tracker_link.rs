@@ -190,10 +190,11 @@ impl TrackerLink {
         Ok(answer)
     }
 
-    /// Turns the connection into a stream of what happened after `since`.
-    pub fn subscribe(&mut self, since: Option<Stamp>) -> Result<(), LinkError> {
-        self.request(&Request::Subscribe { since })?.into_ok()?;
-        Ok(())
+    /// Turns the connection into a stream of what happened after `since`. Returns from where on
+    /// to listen if it breaks before the first news.
+    pub fn subscribe(&mut self, since: Option<Stamp>) -> Result<Option<Stamp>, LinkError> {
+        let (words, _) = self.request(&Request::Subscribe { since })?.into_ok()?;
+        Ok(words.first().and_then(|cursor| cursor.parse().ok()))
     }
 
     /// The next line of news. An error ends the stream; the next request makes a new connection.

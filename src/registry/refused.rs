@@ -99,6 +99,7 @@ impl Refused {
             Refused::NotLoggedIn
             | Refused::WrongPassword
             | Refused::WrongOldPassword
+            | Refused::Wait(_)
             | Refused::LoginEnded
             | Refused::NotMember(_)
             | Refused::NotYetMember { .. }
@@ -122,9 +123,7 @@ impl Refused {
             | Refused::OfAGroup(_)
             | Refused::PublicTicket
             | Refused::NotOfTheGroup { .. } => Code::BadRequest,
-            Refused::Full(_) | Refused::Limit { .. } | Refused::Wait(_) | Refused::Busy => {
-                Code::Busy
-            }
+            Refused::Full(_) | Refused::Limit { .. } | Refused::Busy => Code::Busy,
             Refused::Internal(_) => Code::Internal,
         }
     }

@@ -205,7 +205,11 @@ pub fn requests(link: &mut TrackerLink, group: &GroupName) -> Result<Vec<UserNam
 pub fn ticket(shell: &mut PeerShell, group: &GroupName) -> Result<Ticket, ShellError> {
     let group = group.clone();
     let reply = shell.link.request(&Request::Ticket { group })?;
-    Ok(IssuedTicket::from_reply(reply)?.ticket.ticket)
+    let issued = IssuedTicket::from_reply(reply)?;
+    // What is shared or fetched with it is open at once.
+    let kept = shell.peer.membership.take(Instant::now(), &issued);
+    kept.map_err(|error| ShellError::Other(error.to_string()))?;
+    Ok(issued.ticket.ticket)
 }
 
 /// Who is logged in here. Without that the tracker need not be asked.

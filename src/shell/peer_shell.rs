@@ -147,7 +147,8 @@ impl PeerShell {
         }
         let (command, args) = command::parse(Place::PeerPrompt, &words)?;
         self.link.set_stop(self.interrupt.stop());
-        log::trace!(target: "hop", "prompt: {}", command.name);
+        let shown = command::without_secrets(Place::PeerPrompt, &words).join(" ");
+        log::trace!(target: "hop", "prompt: {shown}");
         let text = match command.name {
             "quit" => return Ok(Flow::Quit),
             "help" => help(Place::PeerPrompt, args.one("command"))?,

@@ -215,7 +215,7 @@ pub fn download_file(
         .map_err(|error| ShellError::Other(format!("`{file}` is no file name: {error}")))?;
     let user = match group.is_public() {
         true => None,
-        false => Some(groups::needs_login(shell)?),
+        false => Some(groups::ticket(shell, &group)?.user),
     };
     let metainfo = Arc::new(torrent_of(shell, &group, &name)?);
     let pieces = metainfo.layout.pieces();

@@ -118,8 +118,14 @@ impl Managed {
             None => false,
         };
         self.published = Some(connections);
-        let share = self.share.as_ref().filter(|_| !known);
-        if let Some(share) = share {
+        if !known {
+            self.offer(us, announcer);
+        }
+    }
+
+    /// Offers what is complete to its group: the user is a holder from now on, if that was not so.
+    pub(super) fn offer(&self, us: Identity, announcer: &Announcer) {
+        if let Some(share) = &self.share {
             let metainfo = (*self.shared.metainfo).clone();
             let holder = Holder {
                 peer_id: us.peer_id,

@@ -145,9 +145,16 @@ impl Managed {
             gate.lock = lock;
         }
         if closes {
+            // Who leaves a group and comes back holds nothing in it.
+            self.published = None;
             log::debug!(target: "engine", "{}: locked", self.name());
             self.disconnect_all(now);
             self.announce_stopped(us, announcer);
+        }
+        // Before the first announce: that is for what is shared.
+        if opens && self.published.is_none() && self.torrent.is_complete() {
+            self.published = Some(0);
+            self.offer(us, announcer);
         }
         if opens && matches!(self.state, State::Running) {
             log::debug!(target: "engine", "{}: unlocked", self.name());

@@ -11,7 +11,7 @@ INPUTS   = 1000000
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer demo test check fuzz bench-noise build cargo
+.PHONY: help tracker peer demo test check fuzz bench-noise bench-sync build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
@@ -21,6 +21,7 @@ help:
 	@echo "make check     every test, and: format, clippy, docs, $(INPUTS) hostile inputs to each decoder"
 	@echo "make fuzz      the hostile inputs alone            INPUTS=$(INPUTS)"
 	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
+	@echo "make bench-sync    how fast a tracker catches up with 100,000 facts"
 
 tracker: build
 	@$(BIN)/tracker $(INFO) $(N)
@@ -47,6 +48,9 @@ fuzz: cargo
 
 bench-noise: cargo
 	cargo bench --locked --bench noise
+
+bench-sync: cargo
+	cargo bench --locked --bench catch_up
 
 build: cargo
 	@test -x $(BIN)/peer || echo "Building. The first time this takes a minute or two."

@@ -12,6 +12,8 @@ pub mod news;
 pub mod password;
 pub mod reply;
 pub mod request;
+pub mod request_id;
 pub mod stamp;
+pub mod sync;
 pub mod ticket;
 pub mod tracker_info;

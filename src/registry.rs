@@ -6,8 +6,12 @@
 //! and how a request is answered.
 
 pub mod access;
+pub mod answered;
 pub mod attempts;
+pub mod batch;
 pub mod change;
+pub mod digest;
+pub mod entry;
 pub mod fact;
 pub mod facts;
 pub mod group;
@@ -19,6 +23,7 @@ pub mod refused;
 mod script;
 pub mod shares;
 pub mod swarms;
+pub mod versions;
 pub mod views;
 
 /// Seconds on a clock that never goes back, such as since the tracker's start. Small, because

@@ -5,6 +5,7 @@
 //! | `accept` | the listening socket, the crew | `accept` | flag, then a connection to itself |
 //! | `conn-N` | one client, from its first byte to its last | `read` | its socket is shut down |
 //! | `store` | the file with the facts | its channel of changes | a message |
+//! | `sync-N` | the connection to tracker N | news for it | flag, or another list |
 //! | `sweeper` | nothing | the clock | flag |
 //!
 //! What they share is in [`state`]: the shares behind one lock, the swarms behind another, what
@@ -25,12 +26,15 @@ pub mod http_door;
 pub mod hub;
 pub mod identity;
 pub mod known;
+pub mod link;
+pub mod neighbours;
 pub mod news_door;
 pub mod passwords;
 pub mod session;
 pub mod state;
 pub mod store;
 pub mod sweeper;
+pub mod sync_door;
 pub mod token;
 
 use std::io;
@@ -38,7 +42,10 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
+use parking_lot::Mutex;
+
 use crate::control::reply::Stats;
+use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::listener::{Listener, Waker};
 use crate::runtime::stop::Stop;
 use crate::runtime::threads;
@@ -55,6 +62,8 @@ pub struct Tracker {
     waker: Waker,
     accept: Option<JoinHandle<Workers>>,
     sweeper: Option<JoinHandle<()>>,
+    /// One for each other tracker.
+    links: Mutex<Vec<JoinHandle<()>>>,
 }
 
 /// Why a tracker did not start.
@@ -95,14 +104,41 @@ impl Tracker {
             waker,
             accept: None,
             sweeper: None,
+            links: Mutex::default(),
         };
         let sweeping = state.clone();
         let sweeper = threads::spawn("sweeper", None, move || sweeper::run(&sweeping));
         tracker.sweeper = Some(sweeper.map_err(TrackerError::Thread)?);
         let accept = threads::spawn("accept", None, move || accept::run(&listener, &state));
         tracker.accept = Some(accept.map_err(TrackerError::Thread)?);
+        tracker.start_links().map_err(TrackerError::Thread)?;
         log::info!(target: "tracker", "listening on {address}");
         Ok(tracker)
+    }
+
+    /// Takes up another tracker_info.txt: links to trackers that are new are made, those to
+    /// trackers that are gone end. The trackers refuse each other until all have the same.
+    ///
+    /// # Errors
+    /// The system's, when it has no room for another thread.
+    pub fn reload(&self, trackers: Vec<TrackerAddress>) -> io::Result<()> {
+        self.state.neighbours.reload(trackers);
+        let links = std::mem::take(&mut *self.links.lock());
+        for link in links {
+            threads::join(link);
+        }
+        self.start_links()
+    }
+
+    fn start_links(&self) -> io::Result<()> {
+        let generation = self.state.neighbours.generation();
+        for number in self.state.neighbours.numbers() {
+            let state = self.state.clone();
+            let run = move || link::run(&state, number, generation);
+            let thread = threads::spawn(&format!("sync-{number}"), None, run)?;
+            self.links.lock().push(thread);
+        }
+        Ok(())
     }
 
     /// Where it listens; the real port if port 0 was asked for.
@@ -132,6 +168,11 @@ impl Drop for Tracker {
         let crew = self.accept.take().and_then(threads::join);
         self.state.connections.close_all();
         self.state.hub.close();
+        self.state.neighbours.close();
+        let links = std::mem::take(&mut *self.links.lock());
+        for link in links {
+            threads::join(link);
+        }
         drop(crew);
         self.state.store.stop();
         if let Some(sweeper) = self.sweeper.take() {

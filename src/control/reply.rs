@@ -15,6 +15,7 @@ use super::frame::{Frame, Line, LineError};
 use super::key::TrackerKey;
 use super::names::{FileName, GroupName, UserName};
 use super::ticket::SignedTicket;
+use super::tracker_info::MAX_TRACKERS;
 
 /// The longest sentence of an error that is sent, in characters: a paragraph.
 const MAX_SENTENCE: usize = 1000;
@@ -217,25 +218,32 @@ impl FileEntry {
     }
 }
 
-/// The answer to `login`, `resume` and `passwd`: `OK <user> <token> <tracker_key> <now>`
+/// The answer to `login`, `resume` and `passwd`: `OK <user> <token> <tracker_keys> <now>`, the keys
+/// between commas
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LoggedIn {
     /// As the user writes it.
     pub user: UserName,
     /// For `resume`. Only the tracker understands it.
     pub token: String,
-    /// By which tickets of this tracker are known.
-    pub tracker_key: TrackerKey,
+    /// By which tickets are known: the tracker's own key, then those of the trackers that it is in
+    /// sync with.
+    pub tracker_keys: Vec<TrackerKey>,
     /// The tracker's time, in seconds since 1970.
     pub now: u64,
 }
 
 impl LoggedIn {
     pub fn to_reply(&self) -> Reply {
+        let keys: Vec<String> = self
+            .tracker_keys
+            .iter()
+            .map(|key| key.to_string())
+            .collect();
         Reply::ok([
             self.user.to_string(),
             self.token.clone(),
-            self.tracker_key.to_string(),
+            keys.join(","),
             self.now.to_string(),
         ])
     }
@@ -243,14 +251,18 @@ impl LoggedIn {
     pub fn from_reply(reply: Reply) -> Result<LoggedIn, ReplyError> {
         let wrong = ReplyError::Unexpected("user, token, key and time were expected");
         let (words, _) = reply.into_ok()?;
-        let [user, token, tracker_key, now] = words.as_slice() else {
+        let [user, token, tracker_keys, now] = words.as_slice() else {
             return Err(wrong);
         };
         let read = || {
             Some(LoggedIn {
                 user: user.parse().ok()?,
                 token: token.clone(),
-                tracker_key: tracker_key.parse().ok()?,
+                tracker_keys: tracker_keys
+                    .split(',')
+                    .take(MAX_TRACKERS)
+                    .map(|key| key.parse().ok())
+                    .collect::<Option<_>>()?,
                 now: now.parse().ok()?,
             })
         };
@@ -400,6 +412,108 @@ fn list_from_reply<T>(
     let entries: Option<Vec<T>> = text(&body)?.lines().map(read).collect();
     entries.ok_or(ReplyError::Unexpected("a list was expected"))
 }
+
+/// How a tracker stands, as another one sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TrackerState {
+    /// The one that answers.
+    Itself,
+    /// The one that answers, and it lacks facts that others have.
+    CatchingUp,
+    InSync,
+    /// Connected, and not yet told of everything.
+    Behind,
+    Unreachable,
+    /// It has another tracker_info.txt, another version, the wrong number or key.
+    Refused,
+}
+
+impl TrackerState {
+    pub const ALL: [TrackerState; 6] = [
+        TrackerState::Itself,
+        TrackerState::CatchingUp,
+        TrackerState::InSync,
+        TrackerState::Behind,
+        TrackerState::Unreachable,
+        TrackerState::Refused,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            TrackerState::Itself => "itself",
+            TrackerState::CatchingUp => "catching_up",
+            TrackerState::InSync => "in_sync",
+            TrackerState::Behind => "behind",
+            TrackerState::Unreachable => "unreachable",
+            TrackerState::Refused => "refused",
+        }
+    }
+}
+
+impl FromStr for TrackerState {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<TrackerState, ()> {
+        let named = |state: &TrackerState| state.as_str() == text;
+        TrackerState::ALL.into_iter().find(named).ok_or(())
+    }
+}
+
+/// A line of the answer to `trackers`: `OK <count> +N`, then
+/// `<number> <address> <state> <lag_ms> <facts> <digest> <why>` a line
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TrackerEntry {
+    /// In tracker_info.txt, from 1.
+    pub number: u16,
+    /// As it stands there.
+    pub address: String,
+    pub state: TrackerState,
+    /// How old the oldest change is that it was not told of yet, in milliseconds.
+    pub lag: u64,
+    pub facts: u64,
+    /// The same on trackers that know the same; empty if it is not known.
+    pub digest: String,
+    /// Why it is refused or cannot be reached, in words; perhaps empty.
+    pub why: String,
+}
+
+impl TrackerEntry {
+    pub fn list_to_reply(entries: &[TrackerEntry]) -> Reply {
+        let words = |entry: &TrackerEntry| {
+            vec![
+                entry.number.to_string(),
+                entry.address.clone(),
+                entry.state.as_str().to_string(),
+                entry.lag.to_string(),
+                entry.facts.to_string(),
+                entry.digest.clone(),
+                clean(&entry.why),
+            ]
+        };
+        list_to_reply(entries.iter().map(words))
+    }
+
+    pub fn list_from_reply(reply: Reply) -> Result<Vec<TrackerEntry>, ReplyError> {
+        list_from_reply(reply, |words| {
+            let [number, address, state, lag, facts, digest, why] = words else {
+                return None;
+            };
+            Some(TrackerEntry {
+                number: number.parse().ok()?,
+                address: address.clone(),
+                state: state.parse().ok()?,
+                lag: lag.parse().ok()?,
+                facts: facts.parse().ok()?,
+                digest: digest.clone(),
+                why: why.clone(),
+            })
+        })
+    }
+}
+
+/// What a tracker says that lacks facts which others have: its sentence begins so, and another
+/// tracker is to be asked.
+pub const CATCHING_UP: &str = "catching up";
 
 /// The answer to `upload_file`: `OK shared`, `OK joined` or `OK replaced`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

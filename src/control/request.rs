@@ -81,6 +81,8 @@ pub enum Request {
         announce: AnnounceRequest,
         group: Option<GroupName>,
     },
+    /// `trackers`
+    Trackers,
     /// `stats`
     Stats,
     /// `help`
@@ -153,6 +155,7 @@ impl Request {
             | Request::Whoami
             | Request::ListGroups
             | Request::Subscribe { .. }
+            | Request::Trackers
             | Request::Stats
             | Request::Help
             | Request::Quit => None,
@@ -180,6 +183,7 @@ impl Request {
         // thousand clients.
         let request = match command.name {
             "ping" => Some(Request::Ping),
+            "trackers" => Some(Request::Trackers),
             "stats" => Some(Request::Stats),
             "help" => Some(Request::Help),
             "quit" => Some(Request::Quit),
@@ -282,6 +286,7 @@ impl Request {
                 frame.words.extend(group.as_ref().map(GroupName::to_string));
                 frame
             }
+            Request::Trackers => Frame::new(["trackers"]),
             Request::Stats => Frame::new(["stats"]),
             Request::Help => Frame::new(["help"]),
             Request::Quit => Frame::new(["quit"]),
@@ -601,6 +606,7 @@ mod tests {
                 metainfo,
                 holder,
             })),
+            Request::Trackers,
             Request::Stats,
             Request::Help,
             Request::Quit,

@@ -138,7 +138,7 @@ mod tests {
         LoggedIn {
             user: user.parse().unwrap(),
             token: token.into(),
-            tracker_key: TrackerKey([2; 32]),
+            tracker_keys: vec![TrackerKey([2; 32])],
             now: 0,
         }
     }

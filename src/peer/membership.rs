@@ -102,9 +102,13 @@ impl Membership {
 
     /// A tracker has let a user in. Their tickets stay if they were in already.
     pub fn log_in(&self, now: Instant, answer: &LoggedIn) -> Result<(), Unusable> {
-        self.believe(answer.tracker_key)?;
+        for key in &answer.tracker_keys {
+            self.believe(*key)?;
+        }
         let mut state = self.state.write();
-        state.set_clock(answer.tracker_key, answer.now, now);
+        if let Some(own) = answer.tracker_keys.first() {
+            state.set_clock(*own, answer.now, now);
+        }
         if state.user.as_ref() != Some(&answer.user) {
             state.tickets.clear();
         }
@@ -295,7 +299,7 @@ mod tests {
         LoggedIn {
             user: user.parse().unwrap(),
             token: "t".into(),
-            tracker_key: key_of(tracker),
+            tracker_keys: vec![key_of(tracker)],
             now: NOW,
         }
     }

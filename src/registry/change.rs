@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::control::command::Permission;
+use crate::control::frame::MAX_BODY;
 use crate::control::names::{FileName, GroupName, UserName};
 use crate::control::reply::Uploaded;
 use crate::control::stamp::{Clock, GroupId, Stamp, UserId};
@@ -52,6 +53,10 @@ impl Default for Limits {
         }
     }
 }
+
+/// The longest info dictionary of a group's file, in bytes: one with its fact around it still is
+/// a message between trackers.
+pub const MAX_INFO: usize = MAX_BODY - 16 * 1024;
 
 /// What somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -371,6 +376,10 @@ impl<'a> Paper<'a> {
         if offers.count() >= limits.shares {
             let what = "This group has as many files as it can";
             return Err(full(what, limits.shares));
+        }
+        if info.len() > MAX_INFO {
+            let what = "The description of this torrent is too long (fewer pieces are shorter)";
+            return Err(full(what, MAX_INFO));
         }
         if self.facts.info_bytes() + info.len() > limits.info_bytes {
             let what = "This tracker keeps as many bytes of torrents as it can";

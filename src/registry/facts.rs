@@ -9,6 +9,7 @@ use crate::control::names::{FileName, GroupName, UserName};
 use crate::control::stamp::{GroupId, Stamp, UserId};
 use crate::torrent::id::InfoHash;
 
+use super::digest::Digest;
 use super::fact::{Entry, Fact, Share};
 use super::group::{Group, Made, Offer};
 use super::latest::Latest;
@@ -22,9 +23,16 @@ pub struct Facts {
     group_names: HashMap<GroupName, BTreeSet<GroupId>>,
     /// The groups that a user has made, whether they live or not.
     made: HashMap<UserId, BTreeSet<GroupId>>,
-    count: usize,
+    tally: Tally,
     info_bytes: usize,
     latest: Option<Stamp>,
+}
+
+/// How many facts there are, and their digest: kept with each change.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+struct Tally {
+    count: usize,
+    digest: Digest,
 }
 
 /// What is known of a user.
@@ -41,11 +49,13 @@ impl Facts {
     pub fn apply(&mut self, entry: &Entry) -> bool {
         let stamp = entry.stamp;
         self.latest = self.latest.max(Some(stamp));
+        let tally = &mut self.tally;
         match &entry.fact {
             Fact::User { id, name } => self.put_user(*id, name),
             Fact::Password { user, hash } => {
                 let slot = &mut self.users.entry(*user).or_default().password;
-                put(&mut self.count, slot, stamp, hash.clone())
+                let fact = |hash| Fact::Password { user: *user, hash };
+                put(tally, slot, stamp, hash.clone(), fact)
             }
             Fact::Group { id, name, by } => self.put_group(*id, name, *by),
             Fact::Member {
@@ -55,7 +65,12 @@ impl Facts {
             } => {
                 self.users.entry(*user).or_default().groups.insert(*group);
                 let members = &mut self.groups.entry(*group).or_default().members;
-                put_in(&mut self.count, members, *user, stamp, *membership)
+                let fact = |membership| Fact::Member {
+                    group: *group,
+                    user: *user,
+                    membership,
+                };
+                put_in(tally, members, *user, stamp, *membership, fact)
             }
             Fact::Share {
                 group,
@@ -71,18 +86,30 @@ impl Facts {
                 holds,
             } => {
                 let holders = &mut offer(&mut self.groups, *group, name, *info_hash).holders;
-                put_in(&mut self.count, holders, *user, stamp, *holds)
+                let fact = |holds| Fact::Holder {
+                    group: *group,
+                    name: name.clone(),
+                    info_hash: *info_hash,
+                    user: *user,
+                    holds,
+                };
+                put_in(tally, holders, *user, stamp, *holds, fact)
             }
         }
     }
 
     /// How many facts there are.
     pub fn len(&self) -> usize {
-        self.count
+        self.tally.count
+    }
+
+    /// The same for the same facts, in whatever order they came.
+    pub fn digest(&self) -> Digest {
+        self.tally.digest
     }
 
     pub fn is_empty(&self) -> bool {
-        self.count == 0
+        self.tally.count == 0
     }
 
     /// Bytes of all info dictionaries.
@@ -162,12 +189,21 @@ impl Facts {
 
     fn put_user(&mut self, id: UserId, name: &UserName) -> bool {
         let account = self.users.entry(id).or_default();
+        let entry = |name: &UserName| {
+            let name = name.clone();
+            let fact = Fact::User { id, name };
+            Entry { stamp: id.0, fact }
+        };
         match &account.name {
             // No honest tracker gives one id two names; should it happen, all agree on one.
             Some(old) if old.as_str() <= name.as_str() => return false,
-            Some(old) => forget(&mut self.user_names, old, id),
-            None => self.count += 1,
+            Some(old) => {
+                self.tally.digest.toggle(&entry(old));
+                forget(&mut self.user_names, old, id);
+            }
+            None => self.tally.count += 1,
         }
+        self.tally.digest.toggle(&entry(name));
         account.name = Some(name.clone());
         self.user_names.entry(name.clone()).or_default().insert(id);
         true
@@ -175,14 +211,21 @@ impl Facts {
 
     fn put_group(&mut self, id: GroupId, name: &GroupName, by: UserId) -> bool {
         let group = self.groups.entry(id).or_default();
+        let entry = |name: &GroupName, by| {
+            let name = name.clone();
+            let fact = Fact::Group { id, name, by };
+            Entry { stamp: id.0, fact }
+        };
         match &group.made {
             Some(old) if (old.name.as_str(), old.by) <= (name.as_str(), by) => return false,
             Some(old) => {
+                self.tally.digest.toggle(&entry(&old.name, old.by));
                 forget(&mut self.group_names, &old.name, id);
                 forget(&mut self.made, &old.by, id);
             }
-            None => self.count += 1,
+            None => self.tally.count += 1,
         }
+        self.tally.digest.toggle(&entry(name, by));
         let name = name.clone();
         self.group_names.entry(name.clone()).or_default().insert(id);
         self.made.entry(by).or_default().insert(id);
@@ -198,7 +241,13 @@ impl Facts {
     ) -> bool {
         let slot = &mut offer(&mut self.groups, group, name, info_hash).share;
         let old = slot.as_ref().map_or(0, |old| old.value.info.len());
-        let taken = put(&mut self.count, slot, stamp, share.clone());
+        let fact = |share| Fact::Share {
+            group,
+            name: name.clone(),
+            info_hash,
+            share,
+        };
+        let taken = put(&mut self.tally, slot, stamp, share.clone(), fact);
         if taken {
             self.info_bytes = self.info_bytes - old + share.info.len();
         }
@@ -221,27 +270,46 @@ fn offer<'a>(
     offers.entry(info_hash).or_default()
 }
 
-fn put<T: Ord>(count: &mut usize, slot: &mut Option<Latest<T>>, stamp: Stamp, value: T) -> bool {
+fn put<T: Ord + Clone>(
+    tally: &mut Tally,
+    slot: &mut Option<Latest<T>>,
+    stamp: Stamp,
+    value: T,
+    fact: impl Fn(T) -> Fact,
+) -> bool {
+    let entry = |latest: &Latest<T>| Entry {
+        stamp: latest.stamp,
+        fact: fact(latest.value.clone()),
+    };
     let new = Latest { stamp, value };
     match slot {
-        Some(old) => old.merge(new),
+        Some(old) => {
+            let before = old.clone();
+            if !old.merge(new) {
+                return false;
+            }
+            tally.digest.toggle(&entry(&before));
+            tally.digest.toggle(&entry(old));
+        }
         None => {
+            tally.count += 1;
+            tally.digest.toggle(&entry(&new));
             *slot = Some(new);
-            *count += 1;
-            true
         }
     }
+    true
 }
 
-fn put_in<T: Ord>(
-    count: &mut usize,
+fn put_in<T: Ord + Clone>(
+    tally: &mut Tally,
     slots: &mut BTreeMap<UserId, Latest<T>>,
     user: UserId,
     stamp: Stamp,
     value: T,
+    fact: impl Fn(T) -> Fact,
 ) -> bool {
     let mut slot = slots.remove(&user);
-    let taken = put(count, &mut slot, stamp, value);
+    let taken = put(tally, &mut slot, stamp, value, fact);
     slots.extend(slot.map(|latest| (user, latest)));
     taken
 }
@@ -331,10 +399,14 @@ mod tests {
 
     fn all(entries: &[Entry]) -> Facts {
         let mut facts = Facts::default();
+        take(&mut facts, entries);
+        facts
+    }
+
+    fn take(facts: &mut Facts, entries: &[Entry]) {
         for entry in entries {
             facts.apply(entry);
         }
-        facts
     }
 
     proptest! {
@@ -361,6 +433,31 @@ mod tests {
             let left = all(&[a.clone(), b.clone(), c.clone()].concat());
             let right = all(&[c, a, b].concat());
             prop_assert_eq!(left, right);
+        }
+
+        /// What two trackers took in on both sides of a split, each in its order, and then told
+        /// each other: what is living only, and some of it twice.
+        #[test]
+        fn a_split_heals(
+            common in facts(), left in facts(), right in facts(),
+        ) {
+            let (mut a, mut b) = (all(&[common.clone(), left.clone()].concat()), all(&common));
+            take(&mut b, &right);
+            let is_living = |facts: &Facts, entry: &Entry| {
+                let mut without = facts.clone();
+                !without.apply(entry)
+            };
+            let told: Vec<Entry> = left.iter().filter(|entry| is_living(&a, entry)).cloned().collect();
+            let back: Vec<Entry> = right.iter().filter(|entry| is_living(&b, entry)).cloned().collect();
+            take(&mut b, &told);
+            take(&mut b, &told);
+            take(&mut a, &back);
+            take(&mut a, &common);
+            prop_assert_eq!(a.digest(), b.digest());
+            (a.latest, b.latest) = (None, None);
+            prop_assert_eq!(&a, &b);
+            let one = all(&[right, left, common].concat());
+            prop_assert_eq!(one.digest(), a.digest());
         }
 
         #[test]

@@ -113,7 +113,7 @@ impl Swarms {
             return Err(SwarmError::SwarmFull(limits.peers_per_swarm));
         }
         self.peers += usize::from(new);
-        swarm.active = now;
+        swarm.active = swarm.active.max(now);
         let complete = request.left == 0;
         let completed = complete && request.event == Event::Completed;
         if swarm.put(now, address, request.peer_id, complete, completed) {
@@ -136,6 +136,15 @@ impl Swarms {
             swarm.active = now;
         }
         complete == Some(true)
+    }
+
+    /// When a peer was last heard of.
+    pub fn last_seen(&self, info_hash: &InfoHash, address: SocketAddr) -> Option<Seconds> {
+        let swarm = self.by_hash.get(info_hash)?;
+        match address.ip() {
+            IpAddr::V4(ip) => swarm.v4.last_seen(ip, address.port()),
+            IpAddr::V6(ip) => swarm.v6.last_seen(ip, address.port()),
+        }
     }
 
     /// `None` if nobody has announced this torrent lately.
@@ -307,6 +316,10 @@ impl<Ip> Default for Family<Ip> {
 impl<Ip: Copy + Eq + Hash + Into<IpAddr>> Family<Ip> {
     fn place(&self, ip: Ip, port: u16) -> Option<usize> {
         self.places.get(&(ip, port)).map(|&place| place as usize)
+    }
+
+    fn last_seen(&self, ip: Ip, port: u16) -> Option<Seconds> {
+        self.place(ip, port).map(|place| self.peers[place].seen)
     }
 
     fn contains(&self, ip: Ip, port: u16) -> bool {

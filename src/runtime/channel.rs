@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use rustls::{ClientConnection, ServerConnection, StreamOwned};
 
 use super::stream::Stream;
+use super::tls::{Key, shown_key};
 
 /// One end of a connection.
 pub enum Channel {
@@ -45,6 +46,17 @@ impl Channel {
 
     pub fn is_tls(&self) -> bool {
         !matches!(self, Channel::Plain(_))
+    }
+
+    /// The key that the client has shown, and proved to have.
+    pub fn client_key(&self) -> Option<Key> {
+        match self {
+            Channel::Plain(_) | Channel::Client(_) => None,
+            Channel::Server(tls) => {
+                let certificate = tls.conn.peer_certificates()?.first()?;
+                shown_key(certificate).ok().flatten()
+            }
+        }
     }
 
     /// See [`Stream::set_patience`].

@@ -16,10 +16,11 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, PrivatePkcs8KeyDer, ServerName, UnixTime, alg_id};
 use rustls::server::ParsedCertificate;
+use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::sign::{CertifiedKey, SingleCertAndKey, public_key_to_spki};
 use rustls::{
-    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, InvalidMessage,
-    OtherError, ServerConfig, ServerConnection, SignatureScheme, StreamOwned,
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, DistinguishedName,
+    InvalidMessage, OtherError, ServerConfig, ServerConnection, SignatureScheme, StreamOwned,
 };
 use zeroize::Zeroizing;
 
@@ -33,6 +34,7 @@ pub type Key = [u8; 32];
 #[derive(Clone)]
 pub struct Acceptor {
     config: Arc<ServerConfig>,
+    shown: Arc<SingleCertAndKey>,
 }
 
 /// Why there is no certificate. A good key always gets one.
@@ -69,16 +71,26 @@ impl Acceptor {
         // Not `with_single_cert`: that wants a copy of the secret, which nobody would wipe.
         let signing = ring::sign::any_eddsa_type(&secret).map_err(|error| failed(&error))?;
         let shown = CertifiedKey::new(vec![certificate], signing);
+        let shown = Arc::new(SingleCertAndKey::from(shown));
+        let anybody = AnyKey {
+            provider: provider(),
+        };
         let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .map_err(|error| failed(&error))?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
+            .with_client_cert_verifier(Arc::new(anybody))
+            .with_cert_resolver(shown.clone());
         // Resuming would save a signature, and cost memory for each client.
         config.send_tls13_tickets = 0;
         Ok(Acceptor {
             config: Arc::new(config),
+            shown,
         })
+    }
+
+    /// Calls the one who has this key, and shows our own.
+    pub fn connect(&self, stream: Stream, key: Key) -> Result<Channel, TlsError> {
+        shake_hands(stream, key, Some(self.shown.clone()))
     }
 
     /// Shakes hands with a client, as long as the stream is patient.
@@ -92,10 +104,18 @@ impl Acceptor {
 }
 
 /// Shakes hands with the one who has this key, as long as the stream is patient.
-pub fn connect(mut stream: Stream, key: Key) -> Result<Channel, TlsError> {
+pub fn connect(stream: Stream, key: Key) -> Result<Channel, TlsError> {
+    shake_hands(stream, key, None)
+}
+
+fn shake_hands(
+    mut stream: Stream,
+    key: Key,
+    shown: Option<Arc<SingleCertAndKey>>,
+) -> Result<Channel, TlsError> {
     // A name must be there; it is neither sent nor compared.
     let name = ServerName::from(stream.peer_addr().map_err(TlsError::Io)?.ip());
-    let mut tls = client_config(key)
+    let mut tls = client_config(key, shown)
         .and_then(|config| ClientConnection::new(Arc::new(config), name))
         .map_err(TlsError::Failed)?;
     while tls.is_handshaking() {
@@ -104,18 +124,24 @@ pub fn connect(mut stream: Stream, key: Key) -> Result<Channel, TlsError> {
     Ok(Channel::Client(Box::new(StreamOwned::new(tls, stream))))
 }
 
-fn client_config(key: Key) -> Result<ClientConfig, rustls::Error> {
+fn client_config(
+    key: Key,
+    shown: Option<Arc<SingleCertAndKey>>,
+) -> Result<ClientConfig, rustls::Error> {
     let provider = provider();
     let only_this = OnlyThisKey {
         key,
         provider: provider.clone(),
     };
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])?
         // So rustls calls every verifier of one's own.
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(only_this))
-        .with_no_client_auth();
+        .with_custom_certificate_verifier(Arc::new(only_this));
+    let mut config = match shown {
+        Some(shown) => config.with_client_cert_resolver(shown),
+        None => config.with_no_client_auth(),
+    };
     config.resumption = Resumption::disabled();
     config.enable_sni = false;
     Ok(config)
@@ -181,6 +207,61 @@ impl ServerCertVerifier for OnlyThisKey {
     }
 
     /// That the other side has the secret half, too: anybody can show a certificate.
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.provider.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        vec![SignatureScheme::ED25519]
+    }
+}
+
+/// Asks a client for a certificate, and takes any or none: who a key is, others know.
+#[derive(Debug)]
+struct AnyKey {
+    provider: Arc<CryptoProvider>,
+}
+
+impl ClientCertVerifier for AnyKey {
+    fn client_auth_mandatory(&self) -> bool {
+        false
+    }
+
+    fn root_hint_subjects(&self) -> &[DistinguishedName] {
+        &[]
+    }
+
+    fn verify_client_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _now: UnixTime,
+    ) -> Result<ClientCertVerified, rustls::Error> {
+        match shown_key(certificate)? {
+            Some(_) => Ok(ClientCertVerified::assertion()),
+            None => {
+                let refused = OtherError(Arc::new(Refused::NoKey));
+                Err(CertificateError::Other(refused).into())
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _message: &[u8],
+        _certificate: &CertificateDer<'_>,
+        _signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Err(rustls::Error::General("TLS 1.2 is not spoken".into()))
+    }
+
+    /// That the client has the secret half, too.
     fn verify_tls13_signature(
         &self,
         message: &[u8],
@@ -325,6 +406,28 @@ mod tests {
     }
 
     #[test]
+    fn a_client_may_show_its_key_too() {
+        for shows in [true, false] {
+            let (client, server) = sockets();
+            let acceptor = Acceptor::new(&key(1)).unwrap();
+            let server = std::thread::spawn(move || {
+                let mut channel = acceptor.accept(server).unwrap();
+                assert_eq!(channel.first_byte().unwrap(), Some(b'x'));
+                channel.client_key()
+            });
+            let mut client = if shows {
+                Acceptor::new(&key(2)).unwrap().connect(client, public(1))
+            } else {
+                connect(client, public(1))
+            }
+            .unwrap();
+            client.write_all(b"x").unwrap();
+            let expected = shows.then(|| public(2));
+            assert_eq!(server.join().unwrap(), expected);
+        }
+    }
+
+    #[test]
     fn the_certificate_of_a_key_is_not_enough() {
         // The certificate of key 1 in the hands of somebody who has key 2.
         let secret = key(1).to_pkcs8_der().unwrap();
@@ -333,13 +436,15 @@ mod tests {
         let other = PrivatePkcs8KeyDer::from(other.as_bytes());
         let signing = ring::sign::any_eddsa_type(&other).unwrap();
         let stolen = CertifiedKey::new(vec![certificate], signing);
+        let shown = Arc::new(SingleCertAndKey::from(stolen));
         let config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
             .with_no_client_auth()
-            .with_cert_resolver(Arc::new(SingleCertAndKey::from(stolen)));
+            .with_cert_resolver(shown.clone());
         let acceptor = Acceptor {
             config: Arc::new(config),
+            shown,
         };
         let (client, server) = sockets();
         let server = std::thread::spawn(move || acceptor.accept(server).is_ok());

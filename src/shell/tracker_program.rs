@@ -10,6 +10,7 @@ use clap::Parser;
 
 use crate::control::command::{self, Kind, Place};
 use crate::control::frame::split_words;
+use crate::control::reply::TrackerEntry;
 use crate::control::tracker_info::TrackerAddress;
 use crate::tracker::identity::{Identity, IdentityError};
 use crate::tracker::state::State;
@@ -47,6 +48,10 @@ pub struct Args {
     /// Seconds for which a ticket is good: so long somebody who has left a group may be served
     #[arg(long, value_name = "SECONDS", default_value_t = 600, value_parser = clap::value_parser!(u32).range(2..=86_400))]
     pub ticket_life: u32,
+    /// Be in sync with other trackers over the network though tracker_info.txt gives no keys:
+    /// anybody in the network can then pretend to be a tracker, and change everything
+    #[arg(long)]
+    pub sync_without_keys: bool,
     /// Run until a signal ends it, without reading commands
     #[arg(long)]
     pub no_prompt: bool,
@@ -77,7 +82,8 @@ pub fn run(args: Args) -> ExitCode {
 
 fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
     let other = |error: &dyn std::fmt::Display| ShellError::Other(error.to_string());
-    let own = own_line(args)?;
+    let trackers = read_tracker_info(&args.tracker_info)?;
+    let own = own_line(args, &trackers)?;
     let identity = identity(args)?;
     if args.key {
         println!("{}", line_with_key(&own, &identity));
@@ -93,6 +99,8 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
         identity: Arc::new(identity),
         // There are no more lines in the file than ports.
         number: u16::try_from(args.number).unwrap_or(u16::MAX),
+        trackers,
+        sync_without_keys: args.sync_without_keys,
         db: Some(beside(args, args.db.as_ref(), "db")),
         ticket_life: args.ticket_life,
         tls_required: own.key.is_some(),
@@ -125,16 +133,21 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
     if terminal {
         say!("Type `help` for the commands; Tab completes.");
     }
-    Ok(take_commands(tracker.state(), &lines, &interrupt, terminal))
+    let room = Room {
+        tracker: &tracker,
+        args,
+        own: &own,
+    };
+    Ok(take_commands(&room, &lines, &interrupt, terminal))
 }
 
 /// The tracker of the file that we are.
-fn own_line(args: &Args) -> Result<TrackerAddress, ShellError> {
-    let mut trackers = read_tracker_info(&args.tracker_info)?;
+fn own_line(args: &Args, trackers: &[TrackerAddress]) -> Result<TrackerAddress, ShellError> {
     let (count, number) = (trackers.len(), args.number);
-    match number.checked_sub(1) {
-        Some(index) if index < count => Ok(trackers.swap_remove(index)),
-        _ => Err(ShellError::Other(format!(
+    let own = number.checked_sub(1).and_then(|place| trackers.get(place));
+    match own {
+        Some(own) => Ok(own.clone()),
+        None => Err(ShellError::Other(format!(
             "{} names {count} tracker(s); there is no number {number}",
             args.tracker_info.display()
         ))),
@@ -199,11 +212,18 @@ fn check_key(args: &Args, own: &TrackerAddress, identity: &Identity) -> Result<(
     }
 }
 
+/// What commands work on.
+struct Room<'a> {
+    tracker: &'a Tracker,
+    args: &'a Args,
+    own: &'a TrackerAddress,
+}
+
 /// False if a command that did not come from a person failed.
-fn take_commands(state: &Arc<State>, lines: &Lines, interrupt: &Interrupt, terminal: bool) -> bool {
+fn take_commands(room: &Room<'_>, lines: &Lines, interrupt: &Interrupt, terminal: bool) -> bool {
     let mut good = true;
     while let Next::Line(line) = lines.next(interrupt) {
-        match run_line(state, &line) {
+        match run_line(room, &line) {
             Ok(Flow::Next) => {}
             Ok(Flow::Quit) => return good,
             Err(error) if terminal => say!("{error}"),
@@ -217,7 +237,8 @@ fn take_commands(state: &Arc<State>, lines: &Lines, interrupt: &Interrupt, termi
     good
 }
 
-fn run_line(state: &State, line: &str) -> Result<Flow, ShellError> {
+fn run_line(room: &Room<'_>, line: &str) -> Result<Flow, ShellError> {
+    let state: &State = room.tracker.state();
     let words = split_words(line)?;
     if words.is_empty() {
         return Ok(Flow::Next);
@@ -228,11 +249,70 @@ fn run_line(state: &State, line: &str) -> Result<Flow, ShellError> {
         "help" => help(Place::TrackerPrompt, args.one("command"))?,
         "status" => status(state),
         "swarms" => swarms(state),
+        "trackers" => trackers_table(&state.trackers()),
+        "reload" => reload(room)?,
         "peers" => peers(state, needed(&args, "file"))?,
         other => return Err(ShellError::Other(format!("`{other}` cannot be done yet"))),
     };
     say!("{}", text.trim_end());
     Ok(Flow::Next)
+}
+
+/// Reads tracker_info.txt again. Our own line must be what it was: to move, we must be started
+/// anew.
+fn reload(room: &Room<'_>) -> Result<String, ShellError> {
+    let trackers = read_tracker_info(&room.args.tracker_info)?;
+    let own = own_line(room.args, &trackers)?;
+    if own != *room.own {
+        return Err(ShellError::Other(format!(
+            "the line of this tracker, number {}, is another one now: it must stay as it was; to \
+             change it, start the tracker anew",
+            room.args.number
+        )));
+    }
+    let count = trackers.len();
+    let reloaded = room.tracker.reload(trackers);
+    reloaded.map_err(|error| ShellError::Other(format!("cannot start a thread: {error}")))?;
+    Ok(format!(
+        "{} names {count} tracker(s). The others must reload it, too.",
+        room.args.tracker_info.display()
+    ))
+}
+
+/// Every tracker, for people.
+pub fn trackers_table(entries: &[TrackerEntry]) -> String {
+    let row = |entry: &TrackerEntry| {
+        let lag = std::time::Duration::from_millis(entry.lag);
+        let lag = if entry.lag == 0 {
+            "-".into()
+        } else {
+            units::time(lag)
+        };
+        vec![
+            entry.number.to_string(),
+            entry.address.clone(),
+            entry.state.as_str().replace('_', " "),
+            lag,
+            entry.facts.to_string(),
+            entry.digest.clone(),
+            entry.why.clone(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
+    if rows.is_empty() {
+        return "This tracker is alone: it was given no tracker_info.txt.".into();
+    }
+    let (left, right) = (Align::Left, Align::Right);
+    let head = [
+        ("", right),
+        ("tracker", left),
+        ("state", left),
+        ("behind", right),
+        ("facts", right),
+        ("digest", left),
+        ("", left),
+    ];
+    table(&head, &rows)
 }
 
 fn status(state: &State) -> String {

@@ -6,6 +6,7 @@ use crate::control::key::PeerKey;
 use crate::control::names::{GroupName, UserName};
 use crate::control::password::Password;
 use crate::control::reply::{IssuedTicket, LoggedIn, Reply};
+use crate::control::request_id::RequestId;
 use crate::control::stamp::UserId;
 use crate::control::ticket::Ticket;
 use crate::registry::change::{Change, Done};
@@ -17,7 +18,12 @@ use super::state::State;
 use super::store::unix_ms;
 use super::token::Token;
 
-pub fn create_user(state: &State, name: UserName, password: &Password) -> Result<Reply, Refused> {
+pub fn create_user(
+    state: &State,
+    request: Option<RequestId>,
+    name: UserName,
+    password: &Password,
+) -> Result<Reply, Refused> {
     // Said before the password is hashed, because that is slow; the store looks once more.
     if state.known.look(|facts| facts.user_named(&name)).is_some() {
         return Err(Refused::UserExists(name));
@@ -25,7 +31,7 @@ pub fn create_user(state: &State, name: UserName, password: &Password) -> Result
     let hash = hash(state, password)?;
     let done = state
         .store
-        .change(None, Change::CreateUser { name, hash })?;
+        .change(request, None, Change::CreateUser { name, hash })?;
     Ok(Reply::said(done))
 }
 
@@ -55,7 +61,8 @@ pub fn resume(state: &State, session: &mut Session, word: &str) -> Result<Reply,
         return Err(Refused::LoggedInAlready);
     }
     let (token, tracker) = Token::parse(word).map_err(|_| Refused::LoginEnded)?;
-    if tracker != state.config.identity.key() || token.expires <= unix_ms() / 1000 {
+    let ours = tracker == state.config.identity.key() || state.neighbours.has_key(tracker);
+    if !ours || token.expires <= unix_ms() / 1000 {
         return Err(Refused::LoginEnded);
     }
     let login = Login {
@@ -89,7 +96,7 @@ pub fn passwd(
     let hash = hash(state, new)?;
     match state
         .store
-        .change(Some(user), Change::SetPassword { hash })?
+        .change(session.request, Some(user), Change::SetPassword { hash })?
     {
         Done::PasswordSet(password) => session.log_in(Login { password, ..login }),
         done => return Ok(Reply::said(done)),
@@ -173,7 +180,7 @@ fn name(state: &State, user: UserId) -> Result<UserName, Refused> {
 }
 
 /// The answer to everybody who is logged in now.
-fn welcome(state: &State, session: &Session) -> Result<Reply, Refused> {
+pub(super) fn welcome(state: &State, session: &Session) -> Result<Reply, Refused> {
     let login = session.login().ok_or(Refused::NotLoggedIn)?;
     let now = unix_ms() / 1000;
     let token = Token {
@@ -183,10 +190,12 @@ fn welcome(state: &State, session: &Session) -> Result<Reply, Refused> {
         expires: now + TOKEN_LIFE,
     };
     let identity = &state.config.identity;
+    let mut tracker_keys = vec![identity.key()];
+    tracker_keys.extend(state.neighbours.keys());
     let welcome = LoggedIn {
         user: name(state, login.user)?,
         token: token.sign(identity.signing()),
-        tracker_key: identity.key(),
+        tracker_keys,
         now,
     };
     Ok(welcome.to_reply())

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::control::tracker_info::TrackerAddress;
 use crate::registry::{change, shares, swarms};
 
 use super::identity::Identity;
@@ -18,6 +19,11 @@ pub struct Config {
     pub identity: Arc<Identity>,
     /// Its number in tracker_info.txt, from 1: part of the name of every fact that it makes.
     pub number: u16,
+    /// All trackers of tracker_info.txt, itself among them. Empty: it is alone.
+    pub trackers: Vec<TrackerAddress>,
+    /// Whether trackers without keys in tracker_info.txt may be in sync over a network, where
+    /// anybody can pretend to be one of them.
+    pub sync_without_keys: bool,
     /// The file with users and groups. `None`: in memory, and gone with the process.
     pub db: Option<PathBuf>,
     /// Seconds for which a ticket is good: so long somebody who has left a group may be served.
@@ -57,6 +63,8 @@ impl Config {
             address,
             identity: Arc::new(Identity::ephemeral()),
             number: 1,
+            trackers: Vec::new(),
+            sync_without_keys: false,
             db: None,
             ticket_life: 600,
             tls_required: false,

@@ -8,18 +8,22 @@ use zeroize::Zeroize;
 
 use crate::control::command::{self, Permission, Place, help};
 use crate::control::frame::{Frame, FrameError, read_body, read_line};
-use crate::control::reply::{Code, Download, FileEntry, Reply, announce_to_reply};
+use crate::control::names::GroupName;
+use crate::control::reply::{
+    CATCHING_UP, Code, Download, FileEntry, Reply, TrackerEntry, announce_to_reply,
+};
 use crate::control::request::Request;
-use crate::control::stamp::UserId;
+use crate::control::request_id::RequestId;
+use crate::control::sync::Hello;
 use crate::registry::access;
-use crate::registry::change::Change;
+use crate::registry::change::{Change, Done};
 use crate::registry::refused::Refused;
 use crate::runtime::channel::Channel;
 
 use super::client::{encode, say_goodbye};
-use super::session::Session;
+use super::session::{Asker, Session};
 use super::state::{Lent, State};
-use super::{account_door, group_door, news_door};
+use super::{account_door, group_door, news_door, sync_door};
 
 /// Bytes that are read at once: more than any request without a body, and little for ten
 /// thousand idle clients.
@@ -48,8 +52,11 @@ pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()
         stream.set_deadline(Some(Instant::now() + state.config.request));
         let next = match read_request(state, &mut reader) {
             Ok(Read::End) => return Ok(()),
+            Ok(Read::Frame(frame, _)) if Hello::is_one(&frame.words) => {
+                return sync_door::serve(state, reader, from, &frame);
+            }
             Ok(Read::Frame(mut frame, _room)) => {
-                let next = answer(state, &mut session, from, &frame);
+                let next = answer(state, &mut session, from, &mut frame);
                 // There may have been a password in it.
                 frame.words.zeroize();
                 next
@@ -103,20 +110,70 @@ fn read_request<'a>(
     Ok(Read::Frame(Frame { words, body }, room))
 }
 
-fn answer(state: &State, session: &mut Session, from: SocketAddr, frame: &Frame) -> Next {
+fn answer(state: &State, session: &mut Session, from: SocketAddr, frame: &mut Frame) -> Next {
     // A person with `nc` has pressed Enter.
     if frame.words.is_empty() && frame.body.is_empty() {
         let hint = "type a command; `help` lists them";
         return Next::Continue(Reply::err(Code::BadRequest, hint));
     }
+    session.request = match RequestId::take(&mut frame.words) {
+        Ok(id) => id,
+        Err(error) => {
+            let sentence = format!("the first word {error}");
+            return Next::Continue(Reply::err(Code::BadRequest, sentence));
+        }
+    };
     let request = match Request::parse(frame) {
         Ok(request) => request,
         Err(error) => return Next::Continue(Reply::err(Code::BadRequest, error)),
     };
     state.counters.request();
+    if needs_facts(&request) && !state.is_current() {
+        let sentence = format!(
+            "{CATCHING_UP}: this tracker was away and is being told what it has missed; ask \
+             another one, or again in a few seconds"
+        );
+        return Next::Continue(Reply::err(Code::Busy, sentence));
+    }
+    if let Some(answered) = answered(state, session) {
+        let reply = answered.unwrap_or_else(|refused| Reply::err(refused.code(), refused));
+        return Next::Continue(reply);
+    }
     let permitted = permit(state, session, frame, &request);
     let next = permitted.and_then(|()| obey(state, session, from.ip(), request));
     next.unwrap_or_else(|refused| Next::Continue(Reply::err(refused.code(), refused)))
+}
+
+/// What is everybody's is answered also by a tracker that does not know who is who.
+fn needs_facts(request: &Request) -> bool {
+    match request {
+        Request::Ping
+        | Request::Trackers
+        | Request::Stats
+        | Request::Help
+        | Request::Quit
+        | Request::Logout => false,
+        Request::Announce { group: None, .. } => false,
+        request => !request.group().is_some_and(GroupName::is_public),
+    }
+}
+
+/// The answer to a request that was answered before, here or by another tracker: the same, though
+/// it could not be done a second time. What can be goes its usual way, and nothing is changed.
+fn answered(state: &State, session: &Session) -> Option<Result<Reply, Refused>> {
+    let done = state.known.answer(&session.request?)?;
+    let reply = match done {
+        Done::Offered(_) | Done::Completed => return None,
+        // The new password must be shown once more: we do not know who asks.
+        Done::PasswordSet(_) => match session.login() {
+            Some(_) => account_door::welcome(state, session),
+            None => Err(Refused::LoginEnded),
+        },
+        done => Ok(Reply::said(done)),
+    };
+    // Whoever hears it may ask another tracker next.
+    state.neighbours.wait_until_all_have();
+    Some(reply)
 }
 
 /// Compares what the table asks for with who speaks.
@@ -152,13 +209,13 @@ fn obey(
     ip: IpAddr,
     request: Request,
 ) -> Result<Next, Refused> {
-    let by = session.user();
-    let user = || by.ok_or(Refused::NotLoggedIn);
+    let by = session.asker();
+    let user = || by.user.ok_or(Refused::NotLoggedIn);
     let change = |change| group_door::change(state, by, change);
     let reply = match request {
         Request::Ping => Reply::ok(["pong"]),
         Request::CreateUser { user, password } => {
-            account_door::create_user(state, user, &password)?
+            account_door::create_user(state, by.request, user, &password)?
         }
         Request::Login {
             user,
@@ -189,6 +246,7 @@ fn obey(
         | Request::DownloadFile { .. }
         | Request::StopShare { .. }
         | Request::Announce { .. } => share(state, by, ip, request)?,
+        Request::Trackers => TrackerEntry::list_to_reply(&state.trackers()),
         Request::Stats => state.stats().to_reply(),
         Request::Help => Reply::Ok {
             words: Vec::new(),
@@ -201,12 +259,7 @@ fn obey(
 
 /// What concerns files: those of everybody, or of a group. A function of its own: an idle client
 /// keeps the stack that its last request needed.
-fn share(
-    state: &State,
-    by: Option<UserId>,
-    ip: IpAddr,
-    request: Request,
-) -> Result<Reply, Refused> {
+fn share(state: &State, by: Asker, ip: IpAddr, request: Request) -> Result<Reply, Refused> {
     Ok(match request {
         Request::ListFiles { group } if group.is_public() => {
             FileEntry::list_to_reply(&state.list_files())

@@ -8,6 +8,7 @@ use rand::rngs::StdRng;
 use crate::announce::request::AnnounceRequest;
 use crate::announce::response::AnnounceResponse;
 use crate::announce::scrape::Counts;
+use crate::control::sync::SwarmLine;
 use crate::registry::Seconds;
 use crate::registry::swarms::{Limits, SwarmError, Swarms};
 use crate::torrent::id::InfoHash;
@@ -60,6 +61,29 @@ impl Crowd {
             peers: announced.peers,
             ..AnnounceResponse::default()
         })
+    }
+
+    /// Takes in what another tracker tells of a peer.
+    pub fn hear(&self, now: Seconds, line: &SwarmLine) {
+        let request = AnnounceRequest {
+            info_hash: line.info_hash,
+            peer_id: line.peer_id,
+            port: line.address.port(),
+            uploaded: 0,
+            downloaded: 0,
+            left: line.left,
+            event: line.event,
+            numwant: Some(0),
+        };
+        let seen = Seconds(now.0.saturating_sub(line.age));
+        let Inside { swarms, rng } = &mut *self.inside.lock();
+        let known = swarms.last_seen(&line.info_hash, line.address);
+        // What is older than what we know ourselves says nothing.
+        if known.is_some_and(|known| known > seen) {
+            return;
+        }
+        // Full is full: the peer announces itself again.
+        let _ = swarms.announce(seen, line.address.ip(), &request, 0, rng);
     }
 
     /// Takes a peer out of a swarm. True if it was there and had everything.

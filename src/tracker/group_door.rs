@@ -17,11 +17,15 @@ use crate::registry::refused::Refused;
 use crate::registry::views;
 use crate::torrent::id::InfoHash;
 
+use super::session::Asker;
 use super::state::{State, as_seed, count_peers};
 
 /// A change that is answered with a sentence.
-pub fn change(state: &State, by: Option<UserId>, change: Change) -> Result<Reply, Refused> {
-    state.store.change(by, change).map(Reply::said)
+pub fn change(state: &State, by: Asker, change: Change) -> Result<Reply, Refused> {
+    state
+        .store
+        .change(by.request, by.user, change)
+        .map(Reply::said)
 }
 
 pub fn list_groups(state: &State, user: UserId) -> Reply {
@@ -45,19 +49,16 @@ pub fn list_files(state: &State, group: &GroupName) -> Reply {
 }
 
 /// Shares a torrent; whoever does so is in its swarm with everything.
-pub fn upload(
-    state: &State,
-    by: Option<UserId>,
-    ip: IpAddr,
-    upload: Upload,
-) -> Result<Reply, Refused> {
+pub fn upload(state: &State, by: Asker, ip: IpAddr, upload: Upload) -> Result<Reply, Refused> {
     let seed = as_seed(&upload);
     let offer = Offer {
         group: upload.group,
         name: upload.name,
         metainfo: upload.metainfo,
     };
-    let done = state.store.change(by, Change::Offer(Box::new(offer)))?;
+    let done = state
+        .store
+        .change(by.request, by.user, Change::Offer(Box::new(offer)))?;
     announce_in_crowd(state, ip, &seed)?;
     let uploaded = match done {
         Done::Offered(uploaded) => uploaded,
@@ -83,13 +84,14 @@ pub fn download(state: &State, group: &GroupName, name: &FileName) -> Result<Rep
 
 pub fn stop_share(
     state: &State,
-    by: Option<UserId>,
+    by: Asker,
     ip: IpAddr,
     (group, name, info_hash): (GroupName, FileName, InfoHash),
     holder: Holder,
 ) -> Result<Reply, Refused> {
     let address = SocketAddr::new(ip, holder.port);
     state.group_crowd.leave(state.now(), info_hash, address);
+    state.tell_gone(false, info_hash, address);
     let withdraw = Change::Withdraw {
         group,
         name,
@@ -101,7 +103,7 @@ pub fn stop_share(
 /// Only what the group shares has a swarm in it: so nobody fills the memory with others.
 pub fn announce(
     state: &State,
-    by: Option<UserId>,
+    by: Asker,
     ip: IpAddr,
     group: GroupName,
     request: &AnnounceRequest,
@@ -118,7 +120,7 @@ pub fn announce(
         let info_hash = request.info_hash;
         state
             .store
-            .change(by, Change::Completed { group, info_hash })?;
+            .change(by.request, by.user, Change::Completed { group, info_hash })?;
     }
     announce_in_crowd(state, ip, request)
 }
@@ -131,6 +133,7 @@ fn announce_in_crowd(
     state.counters.announce();
     let answer = state.group_crowd.announce(state.now(), ip, request);
     let answer = answer.map_err(|full| Refused::Full(full.to_string()))?;
+    state.tell_swarm(false, ip, request);
     Ok(announce_to_reply(&answer))
 }
 

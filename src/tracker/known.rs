@@ -2,7 +2,11 @@
 
 use parking_lot::RwLock;
 
+use crate::control::request_id::RequestId;
+use crate::registry::answered::Answers;
+use crate::registry::change::Done;
 use crate::registry::facts::Facts;
+use crate::registry::versions::Versions;
 
 /// Written by the thread `store` only.
 #[derive(Default)]
@@ -17,13 +21,25 @@ pub struct Now {
     /// How many facts have been taken in since the start: what is told at once (`hub`) is told
     /// apart from what was told before.
     pub taken: u64,
+    /// How far we have heard of each tracker.
+    pub versions: Versions,
+    /// What was answered to requests with a number.
+    pub answers: Answers,
 }
 
 impl Known {
-    pub fn new(facts: Facts) -> Known {
+    pub(super) fn new(now: Now) -> Known {
         Known {
-            now: RwLock::new(Now { facts, taken: 0 }),
+            now: RwLock::new(now),
         }
+    }
+
+    pub fn versions(&self) -> Versions {
+        self.now.read().versions.clone()
+    }
+
+    pub fn answer(&self, id: &RequestId) -> Option<Done> {
+        self.now.read().answers.get(id)
     }
 
     /// Looks at the facts. Nothing slow may happen in `look`, nor may it take another lock.

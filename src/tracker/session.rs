@@ -1,6 +1,7 @@
 //! What a connection knows of who speaks on it.
 
 use crate::control::key::PeerKey;
+use crate::control::request_id::RequestId;
 use crate::control::stamp::{Stamp, UserId};
 use crate::registry::facts::Facts;
 
@@ -13,6 +14,15 @@ pub struct Session {
     login: Option<Login>,
     /// A login has ended by itself: the user is to be told so.
     pub has_ended: bool,
+    /// The number of the request that is being answered.
+    pub request: Option<RequestId>,
+}
+
+/// Who asks, and the number of the request if it has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    pub user: Option<UserId>,
+    pub request: Option<RequestId>,
 }
 
 /// Who has logged in on a connection.
@@ -42,6 +52,13 @@ impl Session {
 
     pub fn user(&self) -> Option<UserId> {
         self.login.as_ref().map(|login| login.user)
+    }
+
+    pub fn asker(&self) -> Asker {
+        Asker {
+            user: self.user(),
+            request: self.request,
+        }
     }
 
     /// Ends a login whose password counts no longer.

@@ -17,27 +17,34 @@ use crate::announce::request::{AnnounceRequest, Event};
 use crate::announce::response::AnnounceResponse;
 use crate::announce::scrape::{Counts, ScrapeRequest, ScrapeResponse};
 use crate::control::names::{FileName, GroupName};
-use crate::control::reply::{FileEntry, Stats, Uploaded};
+use crate::control::reply::{FileEntry, Stats, TrackerEntry, Uploaded};
 use crate::control::request::Upload;
+use crate::control::sync::{self, ShareLine, Standing, SwarmLine};
 use crate::registry::Seconds;
 use crate::registry::attempts::Attempts;
+use crate::registry::change::MAX_INFO;
 use crate::registry::facts::Facts;
 use crate::registry::refused::Refused;
 use crate::registry::shares::{OfferError, Offered, Share, Shares};
 use crate::registry::swarms::{Member, SwarmError, Swarms};
 use crate::runtime::stop::Stop;
-use crate::torrent::id::InfoHash;
+use crate::torrent::id::{InfoHash, PeerId};
+use crate::torrent::metainfo::Metainfo;
 
 use super::config::Config;
 use super::connections::Connections;
 use super::crowd::Crowd;
 use super::hub::Hub;
 use super::known::Known;
+use super::neighbours::Neighbours;
 use super::passwords::Passwords;
 use super::store::{Store, StoreError};
 
 /// How many bytes of bodies may be under way at once: 32 of the largest.
 const BODY_MEMORY: usize = 128 * 1024 * 1024;
+
+/// By how many seconds the ages of two shares may differ for no reason.
+const CLOCKS_DIFFER: u32 = 2;
 
 pub struct State {
     pub config: Config,
@@ -49,6 +56,8 @@ pub struct State {
     pub known: Arc<Known>,
     /// Changes them.
     pub store: Store,
+    /// The other trackers: what is done here is told to them.
+    pub neighbours: Arc<Neighbours>,
     /// Hears of the changes.
     pub hub: Arc<Hub>,
     pub passwords: Passwords,
@@ -92,7 +101,9 @@ impl State {
     pub fn new(config: Config, stop: Stop) -> Result<State, StoreError> {
         let hub = Arc::new(Hub::default());
         let (path, number) = (config.db.as_deref(), config.number);
-        let (store, known) = Store::start(path, number, config.groups, hub.clone())?;
+        let neighbours = Arc::new(Neighbours::new(number, config.trackers.clone()));
+        let of_store = neighbours.clone();
+        let (store, known) = Store::start(path, number, config.groups, hub.clone(), of_store)?;
         Ok(State {
             connections: Connections::new(config.connections, config.connections_per_address),
             counters: Counters::default(),
@@ -101,6 +112,7 @@ impl State {
             },
             known,
             store,
+            neighbours,
             hub,
             passwords: Passwords::new(),
             attempts: Mutex::new(Attempts::new()),
@@ -125,7 +137,139 @@ impl State {
         request: &AnnounceRequest,
     ) -> Result<AnnounceResponse, SwarmError> {
         self.counters.announce();
-        self.crowd.announce(self.now(), ip, request)
+        let answer = self.crowd.announce(self.now(), ip, request)?;
+        self.tell_swarm(true, ip, request);
+        Ok(answer)
+    }
+
+    /// Tells the other trackers of a peer that has announced itself here.
+    pub(super) fn tell_swarm(&self, public: bool, ip: IpAddr, request: &AnnounceRequest) {
+        self.neighbours.tell_swarm(&SwarmLine {
+            public,
+            info_hash: request.info_hash,
+            peer_id: request.peer_id,
+            address: SocketAddr::new(ip, request.port),
+            left: request.left,
+            event: request.event,
+            age: 0,
+        });
+    }
+
+    /// A peer has left a swarm here.
+    pub(super) fn tell_gone(&self, public: bool, info_hash: InfoHash, address: SocketAddr) {
+        self.neighbours.tell_swarm(&SwarmLine {
+            public,
+            info_hash,
+            peer_id: PeerId([b'-'; 20]),
+            address,
+            left: 1,
+            event: Event::Stopped,
+            age: 0,
+        });
+    }
+
+    /// What other trackers tell of peers: as if they had announced themselves here.
+    pub(super) fn hear_swarms(&self, lines: &[SwarmLine]) {
+        let now = self.now();
+        for line in lines {
+            let crowd = if line.public {
+                &self.crowd
+            } else {
+                &self.group_crowd
+            };
+            crowd.hear(now, line);
+        }
+    }
+
+    /// Everybody who is in a swarm here.
+    pub(super) fn all_swarms(&self) -> Vec<SwarmLine> {
+        let now = self.now();
+        let crowds = [(true, &self.crowd), (false, &self.group_crowd)];
+        let lines = crowds.into_iter().flat_map(|(public, crowd)| {
+            let hashes: Vec<InfoHash> =
+                crowd.look(|swarms| swarms.iter().map(|(h, _)| h).collect());
+            // One swarm at a time: announces must not wait for all of them.
+            let members = hashes.into_iter().flat_map(move |info_hash| {
+                let members = crowd.look(|swarms| swarms.members(&info_hash));
+                members.into_iter().map(move |member| (info_hash, member))
+            });
+            members.map(move |(info_hash, member)| SwarmLine {
+                public,
+                info_hash,
+                peer_id: member.id,
+                address: member.address,
+                left: u64::from(!member.complete),
+                event: Event::None,
+                age: now.since(member.seen),
+            })
+        });
+        lines.collect()
+    }
+
+    /// Every public share.
+    pub(super) fn all_shares(&self) -> Vec<ShareLine> {
+        let now = self.now();
+        let shares = self.shares.read();
+        let line = |(_, name, share): (&GroupName, &FileName, &Share)| share_line(now, name, share);
+        shares.iter().map(line).collect()
+    }
+
+    /// What another tracker tells of a public share. Of two that share a name, the older one
+    /// counts; of equally old ones, as far as clocks tell, the one with the smaller info hash. So
+    /// all trackers come to the same.
+    pub(super) fn hear_share(&self, line: ShareLine) {
+        let (now, public) = (self.now(), GroupName::public());
+        let mut shares = self.shares.write();
+        let Some(offer) = line.offer else {
+            shares.withdraw(&public, &line.name, line.info_hash);
+            return;
+        };
+        if !is_torrent(&offer.info, line.info_hash, offer.size) {
+            return;
+        }
+        let share = Share {
+            info_hash: line.info_hash,
+            size: offer.size,
+            info: offer.info.into(),
+            since: Seconds(now.0.saturating_sub(offer.age)),
+            empty_since: None,
+        };
+        let old = shares.find(&public, &line.name);
+        let loses = old
+            .filter(|old| old.info_hash != share.info_hash)
+            .map(|old| {
+                let older = old.since.0.abs_diff(share.since.0) > CLOCKS_DIFFER;
+                let wins = if older {
+                    share.since < old.since
+                } else {
+                    share.info_hash < old.info_hash
+                };
+                (wins, old.info_hash)
+            });
+        if let Some((true, old)) = loses {
+            shares.withdraw(&public, &line.name, old);
+        }
+        // Refused if it loses, or if there is no room: it is told again at the next start.
+        let _ = shares.offer(&public, &line.name, share, None);
+    }
+
+    /// How many facts are known here, and their digest.
+    pub fn standing(&self) -> Standing {
+        self.known.look(|facts| Standing {
+            facts: facts.len() as u64,
+            digest: facts.digest().to_string(),
+        })
+    }
+
+    /// Whether this tracker knows what others knew when it started.
+    pub fn is_current(&self) -> bool {
+        self.neighbours.is_current(|| self.known.versions())
+    }
+
+    /// Every tracker as this one sees it.
+    pub fn trackers(&self) -> Vec<TrackerEntry> {
+        self.is_current();
+        self.neighbours.rows(self.standing())
     }
 
     pub fn scrape(&self, request: &ScrapeRequest) -> ScrapeResponse {
@@ -154,6 +298,13 @@ impl State {
     /// Shares a torrent; whoever does so is in its swarm with everything.
     pub fn upload(&self, ip: IpAddr, upload: &Upload) -> Result<Uploaded, Refused> {
         let info_hash = upload.metainfo.info_hash;
+        if upload.metainfo.info_bytes().len() > MAX_INFO {
+            let what = "The description of this torrent is too long (fewer pieces are shorter)";
+            return Err(Refused::Limit {
+                what,
+                limit: MAX_INFO,
+            });
+        }
         // What a group shares is no business of others, its info hash included.
         let source = upload.metainfo.source.as_deref();
         if let Some(id) = source.and_then(|source| source.parse().ok()) {
@@ -177,6 +328,7 @@ impl State {
             let mut shares = self.shares.write();
             shares.offer(&upload.group, &upload.name, share, dead)
         };
+        let is_new = offered != Ok(Offered::Known);
         let uploaded = match offered {
             Ok(Offered::New) => Uploaded::Shared,
             Ok(Offered::Known) => Uploaded::Joined,
@@ -198,6 +350,10 @@ impl State {
             }
             Err(full) => return Err(Refused::Full(full.to_string())),
         };
+        if is_new && let Some(share) = self.find(&upload.group, &upload.name) {
+            let line = share_line(self.now(), &upload.name, &share);
+            self.neighbours.tell_share(&line);
+        }
         // A share whose holder is not in its swarm goes by itself after a while.
         self.announce(ip, &as_seed(upload))
             .map_err(|full| Refused::Full(full.to_string()))?;
@@ -225,6 +381,7 @@ impl State {
             return Err(not_shared(name));
         }
         let now = self.now();
+        self.tell_gone(true, info_hash, holder);
         let orphaned = {
             let was_seed = self.crowd.leave(now, info_hash, holder);
             let counts = self.crowd.counts(&info_hash);
@@ -233,6 +390,11 @@ impl State {
         };
         if orphaned && self.shares.write().withdraw(group, name, info_hash) {
             log::info!(target: "tracker", "{name} is no longer shared in {group}");
+            self.neighbours.tell_share(&ShareLine {
+                name: name.clone(),
+                info_hash,
+                offer: None,
+            });
         }
         Ok(())
     }
@@ -341,6 +503,25 @@ impl State {
     fn is_empty(&self, info_hash: &InfoHash) -> bool {
         population(Some(self.crowd.counts(info_hash))) == 0
     }
+}
+
+fn share_line(now: Seconds, name: &FileName, share: &Share) -> ShareLine {
+    ShareLine {
+        name: name.clone(),
+        info_hash: share.info_hash,
+        offer: Some(sync::Offered {
+            size: share.size,
+            age: now.since(share.since),
+            info: share.info.to_vec(),
+        }),
+    }
+}
+
+/// Whether the bytes are the torrent that they are said to be: peers will be given them.
+fn is_torrent(info: &[u8], info_hash: InfoHash, size: u64) -> bool {
+    let metainfo = Metainfo::parse_info(info);
+    metainfo
+        .is_ok_and(|metainfo| metainfo.info_hash == info_hash && metainfo.layout.total() == size)
 }
 
 fn population(counts: Option<Counts>) -> u32 {

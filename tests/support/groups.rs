@@ -144,7 +144,7 @@ impl GroupTracker {
         LoggedIn {
             user: user.parse().unwrap(),
             token: format!("{user}:{peer}"),
-            tracker_key: TrackerKey(self.key().verifying_key().to_bytes()),
+            tracker_keys: vec![TrackerKey(self.key().verifying_key().to_bytes())],
             now: now(),
         }
     }
@@ -226,11 +226,11 @@ fn answer(request: Request, login: &mut Option<(UserName, PeerKey)>, books: &mut
             let (user, key) = token.split_once(':').unwrap();
             let (user, key): (UserName, PeerKey) = (user.parse().unwrap(), key.parse().unwrap());
             *login = Some((user.clone(), key));
-            let tracker_key = TrackerKey(books.key.verifying_key().to_bytes());
+            let own = TrackerKey(books.key.verifying_key().to_bytes());
             LoggedIn {
                 user,
                 token,
-                tracker_key,
+                tracker_keys: vec![own],
                 now: now(),
             }
             .to_reply()

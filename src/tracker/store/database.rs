@@ -11,8 +11,12 @@ use std::time::Duration;
 use rusqlite::{Connection, Row, ToSql, params};
 
 use crate::control::stamp::{GroupId, Stamp, UserId};
+use crate::registry::answered::{Answered, Answers, MAX_ANSWERED};
+use crate::registry::batch::{Batch, MAX_BYTES, MAX_FACTS};
+use crate::registry::change::Done;
 use crate::registry::fact::{Entry, Fact, Membership, Share};
 use crate::registry::facts::Facts;
+use crate::registry::versions::Versions;
 
 /// Says in the file whose it is: "MBTf".
 const APPLICATION: i32 = 0x4d42_5466;
@@ -51,12 +55,32 @@ CREATE VIEW files AS SELECT groups.name AS \"group\", holders.name AS file, size
     WHERE holds ORDER BY groups.name, holders.name;
 ";
 
+/// What came later: a file of before gets it when it is opened.
+///
+/// Stamps are texts, for people. The indexes order them as stamps: the tracker, then the number
+/// of digits, then the digits.
+const LATER: &str = "
+CREATE TABLE IF NOT EXISTS versions (tracker INTEGER PRIMARY KEY,
+    stamp TEXT NOT NULL -- up to here everything of that tracker is known
+    ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS done (id TEXT PRIMARY KEY, -- of a request that was answered
+    done TEXT NOT NULL, stamp TEXT NOT NULL, at TEXT NOT NULL) WITHOUT ROWID;
+";
+
 /// An open file of facts. Nobody else writes to it.
 pub struct Database {
     path: PathBuf,
     connection: Connection,
     /// Held for as long as it is open.
     _lock: Option<File>,
+}
+
+/// What a file has.
+#[derive(Default)]
+pub struct Loaded {
+    pub facts: Facts,
+    pub versions: Versions,
+    pub answers: Answers,
 }
 
 /// Why a file of facts cannot be used. It is left as it is.
@@ -113,6 +137,7 @@ impl Database {
             }
             _ => return Err(DatabaseError::Foreign(path)),
         }
+        later(&connection).map_err(wrong)?;
         // Readers do not hold up the writer; and what is committed is on the disk.
         connection
             .pragma_update(None, "journal_mode", "WAL")
@@ -125,32 +150,151 @@ impl Database {
         })
     }
 
-    /// Every fact.
-    pub fn load(&self) -> Result<Facts, DatabaseError> {
-        let mut facts = Facts::default();
-        for (table, read) in READERS {
+    /// Everything.
+    pub fn load(&self) -> Result<Loaded, DatabaseError> {
+        let mut loaded = Loaded::default();
+        for table in TABLES_OF_FACTS {
             let mut take = |entry: Entry| {
-                facts.apply(&entry);
+                loaded.facts.apply(&entry);
+                loaded.versions.see(entry.stamp);
             };
-            self.read(table, *read, &mut take)?;
+            self.read(table.name, table.read, &mut take)?;
         }
-        Ok(facts)
+        let mut versions = Vec::new();
+        self.read("versions", |row| Ok(parse(row, "stamp")?), &mut |stamp| {
+            versions.push(stamp);
+        })?;
+        versions
+            .into_iter()
+            .for_each(|stamp| loaded.versions.see(stamp));
+        let mut answered = Vec::new();
+        self.read("done", read_answered, &mut |one| answered.push(one))?;
+        answered.sort_by_key(|one| one.stamp);
+        for one in answered {
+            loaded.answers.put(&one);
+        }
+        Ok(loaded)
     }
 
-    /// Writes the facts in one transaction: all, or none.
-    pub fn write(&mut self, entries: &[Entry]) -> rusqlite::Result<()> {
+    /// Writes a batch in one transaction: all, or nothing.
+    pub fn write(&mut self, batch: &Batch) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
-        for entry in entries {
+        for entry in &batch.entries {
             write_entry(&transaction, entry)?;
+        }
+        for stamp in batch.versions.stamps() {
+            transaction
+                .prepare_cached("INSERT OR REPLACE INTO versions VALUES (?1, ?2)")?
+                .execute(params![stamp.tracker, stamp.to_string()])?;
+        }
+        for one in &batch.answered {
+            transaction
+                .prepare_cached(
+                    "INSERT OR REPLACE INTO done VALUES (?1, ?2, ?3, datetime(?4, 'unixepoch'))",
+                )?
+                .execute(params![
+                    one.id.to_string(),
+                    one.done.to_words(),
+                    one.stamp.to_string(),
+                    seconds(one.stamp)
+                ])?;
         }
         transaction.commit()
     }
 
-    fn read(
+    /// Forgets the answers that nobody will ask for again.
+    pub fn forget_answers(&mut self) -> rusqlite::Result<()> {
+        let forget = "DELETE FROM done WHERE id NOT IN (
+            SELECT id FROM done ORDER BY at DESC, instr(stamp, '-') DESC, stamp DESC LIMIT ?1)";
+        let most = i64::try_from(MAX_ANSWERED).unwrap_or(i64::MAX);
+        self.connection.prepare_cached(forget)?.execute([most])?;
+        Ok(())
+    }
+
+    /// What of `ours` whoever has heard `theirs` lacks, as much of it as is a message: of one
+    /// origin, in the order of its stamps. Empty if it lacks nothing.
+    pub fn after(&self, theirs: &Versions, ours: &Versions) -> Result<Batch, DatabaseError> {
+        let lacking = ours
+            .stamps()
+            .find(|stamp| theirs.of(stamp.tracker) < stamp.time);
+        let Some(last) = lacking else {
+            return Ok(Batch::default());
+        };
+        let wrong = |error: rusqlite::Error| failed(&self.path, &error);
+        let since = Stamp {
+            time: theirs.of(last.tracker),
+            tracker: last.tracker,
+        };
+        let mut statements = Vec::new();
+        for table in TABLES_OF_FACTS {
+            let query = ordered(table.name, table.stamp);
+            statements.push(self.connection.prepare_cached(&query).map_err(wrong)?);
+        }
+        let query = ordered("done", "stamp");
+        let mut done = self.connection.prepare_cached(&query).map_err(wrong)?;
+        let text = since.to_string();
+        let dash = text.find('-').map_or(0, |at| at + 1);
+        let dash = i64::try_from(dash).unwrap_or(0);
+        let bounds = || (i64::from(since.tracker), dash, text.as_str());
+        let mut rows = Vec::new();
+        for statement in &mut statements {
+            rows.push(statement.query(bounds()).map_err(wrong)?);
+        }
+        let mut done = done.query(bounds()).map_err(wrong)?;
+        let damaged = |table: &str, error: RowError| DatabaseError::Damaged {
+            path: self.path.clone(),
+            reason: format!("a row of `{table}`: {error}"),
+        };
+        // One entry of each table at a time: the torrents among them may be large.
+        let mut heads = Vec::new();
+        let mut next = |place: usize| {
+            let table = &TABLES_OF_FACTS[place];
+            let row = rows[place].next().map_err(wrong)?;
+            let entry = row.map(table.read).transpose();
+            entry.map_err(|error| damaged(table.name, error))
+        };
+        for place in 0..TABLES_OF_FACTS.len() {
+            heads.push(next(place)?);
+        }
+        let mut batch = Batch::default();
+        let mut bytes = 0;
+        let least = |heads: &[Option<Entry>]| {
+            let stamps = heads.iter().enumerate();
+            let stamps = stamps.filter_map(|(place, head)| Some((head.as_ref()?.stamp, place)));
+            stamps.min()
+        };
+        while let Some((_, place)) = least(&heads) {
+            let size = heads[place].as_ref().map_or(0, Entry::size);
+            let full = batch.entries.len() >= MAX_FACTS || bytes + size > MAX_BYTES;
+            if full && !batch.entries.is_empty() {
+                break;
+            }
+            bytes += size;
+            batch.entries.extend(heads[place].take());
+            heads[place] = next(place)?;
+        }
+        let cut = least(&heads).is_some();
+        // With the last of them, what was superseded before is known to be so.
+        let until = match batch.entries.last() {
+            Some(entry) if cut => entry.stamp,
+            _ => last,
+        };
+        batch.versions.see(until);
+        while let Some(row) = done.next().map_err(wrong)? {
+            let one = read_answered(row).map_err(|error| damaged("done", error))?;
+            if one.stamp > until || batch.answered.len() == MAX_FACTS {
+                break;
+            }
+            batch.answered.push(one);
+        }
+        Ok(batch)
+    }
+
+    fn read<T>(
         &self,
         table: &str,
-        read: fn(&Row) -> Result<Entry, RowError>,
-        take: &mut dyn FnMut(Entry),
+        read: fn(&Row) -> Result<T, RowError>,
+        take: &mut dyn FnMut(T),
     ) -> Result<(), DatabaseError> {
         let path = || self.path.clone();
         let wrong = |error: rusqlite::Error| failed(&self.path, &error);
@@ -216,6 +360,41 @@ fn create(connection: &mut Connection) -> rusqlite::Result<()> {
     transaction.commit()
 }
 
+fn later(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(LATER)?;
+    let facts = TABLES_OF_FACTS
+        .iter()
+        .map(|table| (table.name, table.stamp));
+    for (table, stamp) in facts.chain([("done", "stamp")]) {
+        let order = order(stamp);
+        connection.execute_batch(&format!(
+            "CREATE INDEX IF NOT EXISTS {table}_order ON {table} ({}, {order})",
+            origin(stamp)
+        ))?;
+    }
+    Ok(())
+}
+
+/// The rows of one tracker after a stamp, in the order of their stamps.
+fn ordered(table: &str, stamp: &str) -> String {
+    let (origin, order) = (origin(stamp), order(stamp));
+    format!("SELECT * FROM {table} WHERE {origin} = ?1 AND ({order}) > (?2, ?3) ORDER BY {order}")
+}
+
+/// The tracker of a stamp.
+fn origin(stamp: &str) -> String {
+    format!("CAST(substr({stamp}, instr({stamp}, '-') + 1) AS INTEGER)")
+}
+
+/// What orders the stamps of one tracker.
+fn order(stamp: &str) -> String {
+    format!("instr({stamp}, '-'), {stamp}")
+}
+
+fn seconds(stamp: Stamp) -> i64 {
+    i64::try_from(stamp.unix_ms() / 1000).unwrap_or(i64::MAX)
+}
+
 fn check(path: &Path, connection: &Connection) -> Result<(), DatabaseError> {
     let answer: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
@@ -244,7 +423,7 @@ fn failed(path: &Path, error: &rusqlite::Error) -> DatabaseError {
 
 fn write_entry(connection: &Connection, entry: &Entry) -> rusqlite::Result<()> {
     let stamp = entry.stamp.to_string();
-    let seconds = i64::try_from(entry.stamp.unix_ms() / 1000).unwrap_or(i64::MAX);
+    let seconds = seconds(entry.stamp);
     let insert = |table: &str, values: &[&dyn ToSql]| {
         let places: String = (0..values.len()).map(|i| format!("?{}, ", i + 1)).collect();
         let last = values.len() + 1;
@@ -321,16 +500,37 @@ enum RowError {
     Column(&'static str, String),
 }
 
-type Reader = fn(&Row) -> Result<Entry, RowError>;
+/// A table of facts.
+struct Table {
+    name: &'static str,
+    /// The column with the stamp.
+    stamp: &'static str,
+    read: fn(&Row) -> Result<Entry, RowError>,
+}
 
-const READERS: &[(&str, Reader)] = &[
-    ("users", read_user),
-    ("passwords", read_password),
-    ("groups", read_group),
-    ("members", read_member),
-    ("shares", read_share),
-    ("holders", read_holder),
+const fn table(
+    name: &'static str,
+    stamp: &'static str,
+    read: fn(&Row) -> Result<Entry, RowError>,
+) -> Table {
+    Table { name, stamp, read }
+}
+
+const TABLES_OF_FACTS: &[Table] = &[
+    table("users", "id", read_user),
+    table("passwords", "stamp", read_password),
+    table("groups", "id", read_group),
+    table("members", "stamp", read_member),
+    table("shares", "stamp", read_share),
+    table("holders", "stamp", read_holder),
 ];
+
+fn read_answered(row: &Row) -> Result<Answered, RowError> {
+    let words: String = row.get("done")?;
+    let done = Done::from_words(&words).ok_or(RowError::Column("done", words))?;
+    let (id, stamp) = (parse(row, "id")?, parse(row, "stamp")?);
+    Ok(Answered { id, done, stamp })
+}
 
 fn read_user(row: &Row) -> Result<Entry, RowError> {
     let id: UserId = parse(row, "id")?;

@@ -6,7 +6,7 @@ use crate::torrent::layout::Layout;
 use crate::torrent::metainfo::Metainfo;
 
 fn start(path: Option<&Path>) -> (Store, Arc<Known>) {
-    Store::start(path, 1, Limits::default(), Arc::default()).unwrap()
+    Store::start(path, 1, Limits::default(), Arc::default(), Arc::default()).unwrap()
 }
 
 fn user(store: &Store, name: &str) -> UserId {
@@ -14,7 +14,7 @@ fn user(store: &Store, name: &str) -> UserId {
         name: name.parse().unwrap(),
         hash: "$hash".into(),
     };
-    match store.change(None, create).unwrap() {
+    match store.change(None, None, create).unwrap() {
         Done::UserCreated(user) => user,
         other => panic!("{other:?}"),
     }
@@ -27,7 +27,7 @@ fn group() -> GroupName {
 /// One fact of each kind, and of each membership.
 fn fill(store: &Store) {
     let [a, b, c, d] = ["Alice", "bob", "carol", "dave"].map(|name| user(store, name));
-    let change = |by, change| store.change(Some(by), change).unwrap();
+    let change = |by, change| store.change(None, Some(by), change).unwrap();
     let Done::GroupCreated(id) = change(a, Change::CreateGroup { group: group() }) else {
         panic!("no group");
     };
@@ -89,7 +89,7 @@ fn many_at_once_are_all_answered_and_one_of_them_wins() {
             let hash = "$hash".into();
             scope.spawn(move || {
                 store
-                    .change(None, Change::CreateUser { name, hash })
+                    .change(None, None, Change::CreateUser { name, hash })
                     .is_ok()
             })
         };
@@ -115,7 +115,7 @@ fn after_a_failed_commit_nothing_has_happened() {
     other
         .execute_batch("ALTER TABLE groups RENAME TO gone")
         .unwrap();
-    let create = || store.change(Some(alice), Change::CreateGroup { group: group() });
+    let create = || store.change(None, Some(alice), Change::CreateGroup { group: group() });
     for _ in 0..2 {
         let Err(Refused::Internal(sentence)) = create() else {
             panic!("it was done");
@@ -136,6 +136,6 @@ fn a_stopped_store_answers() {
     store.stop();
     let name = "late".parse().unwrap();
     let hash = String::new();
-    let answer = store.change(None, Change::CreateUser { name, hash });
+    let answer = store.change(None, None, Change::CreateUser { name, hash });
     assert!(matches!(answer, Err(Refused::Internal(_))));
 }

@@ -1,0 +1,753 @@
+//! The other trackers of tracker_info.txt, as this one knows them: one value behind one lock.
+//!
+//! Every batch of facts that is committed here is put into a log. The thread `sync-N` of each
+//! neighbour takes from it what that one was not told of, and says when it is there. Whoever has
+//! answered a change waits for that, a second at most: so `OK` means durable here and on every
+//! tracker that can be reached just now.
+//!
+//! A link begins to listen to the log before it reads the file for what its neighbour lacks, so
+//! nothing falls between the two. Not here: sockets (`link`, `sync_door`), and the facts.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::announce::request::Event;
+use crate::control::key::TrackerKey;
+use crate::control::names::FileName;
+use crate::control::reply::{TrackerEntry, TrackerState};
+use crate::control::sync::{Hello, ShareLine, Standing, SwarmLine, VERSION, list_hash};
+use crate::control::tracker_info::TrackerAddress;
+use crate::registry::batch::Batch;
+use crate::registry::versions::Versions;
+use crate::runtime::stream::Stream;
+use crate::torrent::id::InfoHash;
+
+/// How long a change waits for neighbours. One that takes longer counts as unreachable.
+const PROMISE: Duration = Duration::from_secs(1);
+/// How long after the start an unknown neighbour may keep us from serving, and one that can be
+/// called but does not call back.
+const HOPE: Duration = Duration::from_secs(3);
+/// Batches that are kept for links that are slower than others. A link that has missed some
+/// reads the file again.
+const MAX_LOG: usize = 1024;
+/// Announces and shares that may wait for a link. More are dropped: they are announced again.
+const MAX_SOFT: usize = 10_000;
+const MAX_SHARES: usize = 1_000;
+/// About how many bytes of shares are one message.
+const SHARE_BYTES: usize = 1024 * 1024;
+
+pub struct Neighbours {
+    inside: Mutex<Inside>,
+    changed: Condvar,
+    /// Whether we know what others knew when we started. Never taken back.
+    is_current: AtomicBool,
+}
+
+struct Inside {
+    own: u16,
+    trackers: Vec<TrackerAddress>,
+    list: String,
+    /// How often the list was read.
+    generation: u64,
+    started: Instant,
+    /// The batches up to `head`.
+    log: VecDeque<Logged>,
+    /// How many batches there have been.
+    head: u64,
+    others: BTreeMap<u16, Other>,
+    closed: bool,
+}
+
+struct Logged {
+    at: Instant,
+    batch: Arc<Batch>,
+}
+
+/// One neighbour.
+struct Other {
+    address: TrackerAddress,
+    /// From the list, or else as it has said.
+    key: Option<TrackerKey>,
+    link: Link,
+    /// Why it is down or refused.
+    why: String,
+    since: Instant,
+    /// Ends the link.
+    stream: Option<Stream>,
+    /// It was tried to call it.
+    is_tried: bool,
+    /// It has called us: it is there.
+    knocks: bool,
+    /// Its open connections to us.
+    calls: usize,
+    /// Up to which batch it was told, and up to which it has acknowledged.
+    sent: u64,
+    acked: u64,
+    /// Since when it lacks something.
+    owed: Option<Instant>,
+    /// What it has for certain.
+    theirs: Versions,
+    /// What it had when our link came up.
+    told: Versions,
+    standing: Standing,
+    soft: Soft,
+}
+
+/// How we stand to a neighbour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Link {
+    Down,
+    Refused,
+    /// It is being told what it lacks.
+    Behind,
+    InSync,
+}
+
+/// What is not kept, only passed on: for each peer and each share the last word.
+#[derive(Default)]
+pub struct Soft {
+    pub swarms: HashMap<(bool, InfoHash, SocketAddr), SwarmLine>,
+    pub shares: HashMap<FileName, ShareLine>,
+}
+
+/// What a link has to do next.
+pub enum Work {
+    /// Tell this; then everything up to that batch is told.
+    Facts {
+        until: u64,
+        batch: Batch,
+    },
+    Soft(Soft),
+    Beat,
+    /// Some batches were missed: read the file for one who has heard so much.
+    Again(Versions),
+    /// The link, or the list, counts no longer.
+    End,
+}
+
+/// A connection of a neighbour to us.
+pub struct Call {
+    neighbours: Arc<Neighbours>,
+    pub number: u16,
+    generation: u64,
+}
+
+/// Why a call is not taken. For both sides.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotAdmitted {
+    #[error("tracker {0} speaks version {theirs} of this protocol, we speak {VERSION}", theirs = .1)]
+    Version(u16, u32),
+    #[error(
+        "its tracker_info.txt is another one than that of tracker {0}: make them equal, then \
+         type `reload` there"
+    )]
+    List(u16),
+    #[error("tracker {to} was called, but this is tracker {own}")]
+    Number { to: u16, own: u16 },
+    #[error("there is no other tracker {0} in tracker_info.txt")]
+    Unknown(u16),
+    #[error("it has not shown the key that tracker_info.txt gives tracker {0}")]
+    Key(u16),
+    #[error(
+        "without keys in tracker_info.txt, trackers speak on one machine only: write the lines \
+         that `tracker --key` prints there, or start all trackers with --sync-without-keys (then \
+         anybody in the network can change everything)"
+    )]
+    NoKeys,
+}
+
+impl Default for Neighbours {
+    fn default() -> Neighbours {
+        Neighbours::new(0, Vec::new())
+    }
+}
+
+impl Neighbours {
+    /// `own` is our number in the list, from 1. Without a list we are alone.
+    pub fn new(own: u16, trackers: Vec<TrackerAddress>) -> Neighbours {
+        let mut inside = Inside {
+            own,
+            trackers: Vec::new(),
+            list: String::new(),
+            generation: 0,
+            started: Instant::now(),
+            log: VecDeque::new(),
+            head: 0,
+            others: BTreeMap::new(),
+            closed: false,
+        };
+        inside.read_list(trackers);
+        Neighbours {
+            is_current: AtomicBool::new(inside.others.is_empty()),
+            inside: Mutex::new(inside),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Takes up another list; every link begins anew.
+    pub fn reload(&self, trackers: Vec<TrackerAddress>) {
+        self.inside.lock().read_list(trackers);
+        self.changed.notify_all();
+    }
+
+    /// Ends everything that waits here.
+    pub fn close(&self) {
+        let mut inside = self.inside.lock();
+        inside.closed = true;
+        inside.others.values().for_each(Other::cut);
+        self.changed.notify_all();
+    }
+
+    pub fn numbers(&self) -> Vec<u16> {
+        self.inside.lock().others.keys().copied().collect()
+    }
+
+    /// How many trackers there are.
+    pub fn count(&self) -> usize {
+        self.inside.lock().trackers.len()
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.inside.lock().generation
+    }
+
+    /// Where a neighbour is, the key that the list gives it, and what to say to it.
+    pub fn hello(&self, to: u16, key: TrackerKey) -> Option<(TrackerAddress, Hello)> {
+        let inside = self.inside.lock();
+        let hello = Hello {
+            version: VERSION,
+            from: inside.own,
+            to,
+            list: inside.list.clone(),
+            key,
+        };
+        Some((inside.others.get(&to)?.address.clone(), hello))
+    }
+
+    /// Whether the list gives both of us keys.
+    pub fn have_keys(&self, number: u16) -> bool {
+        self.inside.lock().have_keys(number)
+    }
+
+    // For whoever answers clients.
+
+    /// What was committed is to be told to all.
+    pub fn publish(&self, batch: Batch) {
+        let mut inside = self.inside.lock();
+        if inside.others.is_empty() {
+            return;
+        }
+        let at = Instant::now();
+        inside.head += 1;
+        let batch = Arc::new(batch);
+        inside.log.push_back(Logged { at, batch });
+        inside.others.values_mut().for_each(|other| {
+            other.owed.get_or_insert(at);
+        });
+        inside.trim();
+        self.changed.notify_all();
+    }
+
+    /// Something may be in the file that was never published.
+    pub fn look_again(&self) {
+        let mut inside = self.inside.lock();
+        // A batch that is in no log: every link has missed it.
+        inside.head += 1;
+        inside.log.clear();
+        self.changed.notify_all();
+    }
+
+    /// Waits until every neighbour that can be reached has what was published so far. Who takes
+    /// longer than a second is cut off, and catches up later.
+    pub fn wait_until_all_have(&self) {
+        let deadline = Instant::now() + PROMISE;
+        let mut inside = self.inside.lock();
+        let head = inside.head;
+        let is_slow = |other: &Other| other.is_connected() && other.acked < head;
+        while !inside.closed && inside.others.values().any(is_slow) {
+            if self.changed.wait_until(&mut inside, deadline).timed_out() {
+                break;
+            }
+        }
+        let slow = inside.others.iter_mut().filter(|(_, other)| is_slow(other));
+        // Who is being told of a year needs longer, and says itself that it is catching up.
+        for (number, other) in slow.filter(|(_, other)| other.link == Link::InSync) {
+            log::warn!(target: "sync", "tracker {number} did not answer within a second");
+            other.fail(Link::Down, "it did not answer within a second");
+        }
+        self.changed.notify_all();
+    }
+
+    /// Whether we have heard what our neighbours knew when we started, as far as they can be
+    /// reached. `ours` is asked for only if that is not known yet.
+    pub fn is_current(&self, ours: impl FnOnce() -> Versions) -> bool {
+        if self.is_current.load(Ordering::Relaxed) {
+            return true;
+        }
+        let ours = ours();
+        let inside = self.inside.lock();
+        let hope = inside.started.elapsed() < HOPE;
+        let lacks = |other: &Other| match other.link {
+            Link::Down => !other.is_tried && hope,
+            Link::Refused => false,
+            Link::Behind | Link::InSync => {
+                // One that never calls back tells us nothing.
+                let calls = other.calls > 0 || other.since.elapsed() < HOPE;
+                calls && ours.lacks(&other.told)
+            }
+        };
+        let is_current = !inside.others.values().any(lacks);
+        if is_current {
+            self.is_current.store(true, Ordering::Relaxed);
+        }
+        is_current
+    }
+
+    /// The keys of those that we are in sync with.
+    pub fn keys(&self) -> Vec<TrackerKey> {
+        let inside = self.inside.lock();
+        let linked = inside.others.values().filter(|other| other.is_connected());
+        linked.filter_map(|other| other.key).collect()
+    }
+
+    /// Whether a tracker of the list has this key.
+    pub fn has_key(&self, key: TrackerKey) -> bool {
+        let inside = self.inside.lock();
+        inside.others.values().any(|other| other.key == Some(key))
+    }
+
+    /// Every tracker of the list. `standing` is ours.
+    pub fn rows(&self, standing: Standing) -> Vec<TrackerEntry> {
+        let is_current = self.is_current.load(Ordering::Relaxed);
+        let inside = self.inside.lock();
+        let numbered = (1..).zip(&inside.trackers);
+        let row = |(number, address): (u16, &TrackerAddress)| {
+            let other = inside.others.get(&number);
+            let state = match other.map(|other| other.link) {
+                None if is_current => TrackerState::Itself,
+                None => TrackerState::CatchingUp,
+                Some(Link::Down) => TrackerState::Unreachable,
+                Some(Link::Refused) => TrackerState::Refused,
+                Some(Link::Behind) => TrackerState::Behind,
+                Some(Link::InSync) => TrackerState::InSync,
+            };
+            let owed = other.and_then(|other| other.owed);
+            let lag = owed.map_or(0, |since| since.elapsed().as_millis());
+            let standing = other.map_or(&standing, |other| &other.standing);
+            TrackerEntry {
+                number,
+                address: address.to_string(),
+                state,
+                lag: u64::try_from(lag).unwrap_or(u64::MAX),
+                facts: standing.facts,
+                digest: standing.digest.clone(),
+                why: other.map_or(String::new(), |other| other.why.clone()),
+            }
+        };
+        numbered.map(row).collect()
+    }
+
+    /// A peer has announced itself here.
+    pub fn tell_swarm(&self, line: &SwarmLine) {
+        self.tell(|soft| {
+            let key = (line.public, line.info_hash, line.address);
+            let old = soft.swarms.get(&key).map(|old| old.event);
+            if soft.swarms.len() >= MAX_SOFT && old.is_none() {
+                return;
+            }
+            // That a download was completed is told once, and counted.
+            let keeps = old == Some(Event::Completed) && line.event == Event::None;
+            let event = if keeps { Event::Completed } else { line.event };
+            let line = SwarmLine {
+                event,
+                ..line.clone()
+            };
+            soft.swarms.insert(key, line);
+        });
+    }
+
+    /// A public share was made here, or has ended.
+    pub fn tell_share(&self, line: &ShareLine) {
+        self.tell(|soft| {
+            if soft.shares.len() < MAX_SHARES || soft.shares.contains_key(&line.name) {
+                soft.shares.insert(line.name.clone(), line.clone());
+            }
+        });
+    }
+
+    fn tell(&self, put: impl Fn(&mut Soft)) {
+        let mut inside = self.inside.lock();
+        let linked = inside.others.values_mut().filter(|o| o.is_connected());
+        let mut is_told = false;
+        for other in linked {
+            put(&mut other.soft);
+            is_told = true;
+        }
+        if is_told {
+            self.changed.notify_all();
+        }
+    }
+
+    // For the threads of links.
+
+    /// A link has come up to a neighbour that has heard so much.
+    pub fn link_up(&self, number: u16, key: TrackerKey, theirs: &Versions, stream: Stream) {
+        let mut inside = self.inside.lock();
+        let head = inside.head;
+        if let Some(other) = inside.others.get_mut(&number) {
+            other.key = other.address.key.or(Some(key));
+            other.link = Link::Behind;
+            other.why.clear();
+            other.since = Instant::now();
+            other.stream = Some(stream);
+            other.sent = head;
+            other.acked = 0;
+            other.theirs = theirs.clone();
+            other.told = theirs.clone();
+            other.soft = Soft::default();
+        }
+        self.changed.notify_all();
+    }
+
+    /// A link begins to read the file: what is published from now on is in the log.
+    pub fn link_reads(&self, number: u16) {
+        let mut inside = self.inside.lock();
+        let head = inside.head;
+        if let Some(other) = inside.others.get_mut(&number).filter(|o| o.is_connected()) {
+            other.link = Link::Behind;
+            other.sent = head;
+        }
+    }
+
+    /// A neighbour has what was in the file when [`Neighbours::link_reads`] was called.
+    pub fn link_has_read(&self, number: u16, theirs: &Versions) {
+        let mut inside = self.inside.lock();
+        if let Some(other) = inside.others.get_mut(&number).filter(|o| o.is_connected()) {
+            other.link = Link::InSync;
+            other.theirs.merge(theirs);
+        }
+        let sent = inside.others.get(&number).map_or(0, |other| other.sent);
+        inside.acknowledge(number, sent);
+        self.changed.notify_all();
+    }
+
+    /// Waits for something to be told, until `beat` at the latest.
+    pub fn next(&self, number: u16, generation: u64, beat: Instant) -> Work {
+        let mut inside = self.inside.lock();
+        loop {
+            if inside.closed || inside.generation != generation {
+                return Work::End;
+            }
+            let head = inside.head;
+            let first = head + 1 - inside.log.len() as u64;
+            let Some(other) = inside.others.get(&number) else {
+                return Work::End;
+            };
+            let sent = other.sent;
+            if !other.is_connected() {
+                return Work::End;
+            }
+            if sent + 1 < first {
+                return Work::Again(other.theirs.clone());
+            }
+            if sent < head {
+                // No more than that many: the log is not longer.
+                let skip = (sent + 1 - first) as usize;
+                let mut batch = Batch::default();
+                for logged in inside.log.iter().skip(skip) {
+                    other.add_unknown(&logged.batch, &mut batch);
+                }
+                if !batch.is_empty() {
+                    return Work::Facts { until: head, batch };
+                }
+                inside.acknowledge(number, head);
+                self.changed.notify_all();
+                continue;
+            }
+            let other = inside.others.get_mut(&number);
+            if let Some(soft) = other.and_then(|other| other.soft.take()) {
+                return Work::Soft(soft);
+            }
+            if self.changed.wait_until(&mut inside, beat).timed_out() {
+                return Work::Beat;
+            }
+        }
+    }
+
+    /// A neighbour has everything up to this batch.
+    pub fn link_has(&self, number: u16, until: u64, versions: &Versions) {
+        let mut inside = self.inside.lock();
+        if let Some(other) = inside.others.get_mut(&number) {
+            other.theirs.merge(versions);
+        }
+        inside.acknowledge(number, until);
+        self.changed.notify_all();
+    }
+
+    pub fn link_stands(&self, number: u16, standing: Standing) {
+        if let Some(other) = self.inside.lock().others.get_mut(&number) {
+            other.standing = standing;
+        }
+    }
+
+    /// A link has ended, or did not come up. True if that is news.
+    pub fn link_down(&self, number: u16, is_refused: bool, why: &str) -> bool {
+        let link = if is_refused {
+            Link::Refused
+        } else {
+            Link::Down
+        };
+        let mut inside = self.inside.lock();
+        let Some(other) = inside.others.get_mut(&number) else {
+            return false;
+        };
+        let is_news = (other.link, other.why.as_str()) != (link, why);
+        other.fail(link, why);
+        self.changed.notify_all();
+        is_news
+    }
+
+    /// Rests before the next call. True if the neighbour has called in the meantime.
+    pub fn rest(&self, number: u16, generation: u64, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        let mut inside = self.inside.lock();
+        loop {
+            if inside.closed || inside.generation != generation {
+                return false;
+            }
+            match inside.others.get_mut(&number) {
+                Some(other) if other.knocks => {
+                    other.knocks = false;
+                    return true;
+                }
+                Some(_) => {}
+                None => return false,
+            }
+            if self.changed.wait_until(&mut inside, until).timed_out() {
+                return false;
+            }
+        }
+    }
+
+    /// Whether a link of this list may go on.
+    pub fn counts(&self, generation: u64) -> bool {
+        let inside = self.inside.lock();
+        !inside.closed && inside.generation == generation
+    }
+
+    // For those who are called.
+
+    /// Takes a call, or says why not. `is_near` is whether it comes from this machine, or may
+    /// come from anywhere.
+    pub fn admit(
+        self: &Arc<Neighbours>,
+        hello: &Hello,
+        shown: Option<TrackerKey>,
+        is_near: bool,
+    ) -> Result<Call, NotAdmitted> {
+        let mut inside = self.inside.lock();
+        let checked = inside.check(hello, shown, is_near);
+        let generation = inside.generation;
+        if let Some(other) = inside.others.get_mut(&hello.from) {
+            match &checked {
+                Ok(()) => {
+                    other.calls += 1;
+                    other.knocks = true;
+                    other.key = other.address.key.or(Some(hello.key));
+                }
+                // Whoever calls in the name of another must not end the other's link.
+                Err(why) if !other.is_connected() => other.fail(Link::Refused, &why.to_string()),
+                Err(_) => {}
+            }
+        }
+        self.changed.notify_all();
+        checked.map(|()| Call {
+            neighbours: self.clone(),
+            number: hello.from,
+            generation,
+        })
+    }
+
+    /// A neighbour has told us something: it has that itself.
+    pub fn heard(&self, number: u16, versions: &Versions) {
+        if let Some(other) = self.inside.lock().others.get_mut(&number) {
+            other.theirs.merge(versions);
+        }
+    }
+}
+
+impl Inside {
+    fn read_list(&mut self, trackers: Vec<TrackerAddress>) {
+        self.list = list_hash(&trackers);
+        self.generation += 1;
+        let mut old = std::mem::take(&mut self.others);
+        old.values().for_each(Other::cut);
+        for (number, address) in (1..).zip(&trackers) {
+            if number == self.own {
+                continue;
+            }
+            let mut other = Other::new(address.clone());
+            // Its calls of before end by themselves, and are counted until then.
+            other.calls = old.remove(&number).map_or(0, |old| old.calls);
+            self.others.insert(number, other);
+        }
+        self.trackers = trackers;
+    }
+
+    fn have_keys(&self, number: u16) -> bool {
+        let key = |number: u16| {
+            let place = usize::from(number).checked_sub(1)?;
+            self.trackers.get(place)?.key
+        };
+        key(number).is_some() && key(self.own).is_some()
+    }
+
+    fn check(
+        &self,
+        hello: &Hello,
+        shown: Option<TrackerKey>,
+        is_near: bool,
+    ) -> Result<(), NotAdmitted> {
+        let own = self.own;
+        if hello.version != VERSION {
+            return Err(NotAdmitted::Version(hello.from, hello.version));
+        }
+        if hello.list != self.list {
+            return Err(NotAdmitted::List(own));
+        }
+        if hello.to != own {
+            return Err(NotAdmitted::Number { to: hello.to, own });
+        }
+        let other = self.others.get(&hello.from);
+        let other = other.ok_or(NotAdmitted::Unknown(hello.from))?;
+        if self.have_keys(hello.from) {
+            if shown.is_none() || shown != other.address.key {
+                return Err(NotAdmitted::Key(hello.from));
+            }
+        } else if !is_near {
+            return Err(NotAdmitted::NoKeys);
+        }
+        Ok(())
+    }
+
+    fn acknowledge(&mut self, number: u16, until: u64) {
+        let first = self.head + 1 - self.log.len() as u64;
+        let next = (until + 1).checked_sub(first);
+        let next = next.and_then(|place| self.log.get(usize::try_from(place).ok()?));
+        let owed = next.map(|logged| logged.at);
+        if let Some(other) = self.others.get_mut(&number) {
+            other.sent = other.sent.max(until);
+            other.acked = other.acked.max(until);
+            other.owed = owed;
+        }
+        self.trim();
+    }
+
+    /// Forgets the batches that every link has told.
+    fn trim(&mut self) {
+        let linked = self.others.values().filter(|other| other.is_connected());
+        let told = linked.map(|other| other.sent).min();
+        let told = told.unwrap_or(self.head);
+        let needed = usize::try_from(self.head - told.min(self.head)).unwrap_or(MAX_LOG);
+        while self.log.len() > needed.min(MAX_LOG) {
+            self.log.pop_front();
+        }
+    }
+}
+
+impl Other {
+    fn new(address: TrackerAddress) -> Other {
+        Other {
+            key: address.key,
+            address,
+            link: Link::Down,
+            why: String::new(),
+            since: Instant::now(),
+            stream: None,
+            is_tried: false,
+            knocks: false,
+            calls: 0,
+            sent: 0,
+            acked: 0,
+            owed: None,
+            theirs: Versions::default(),
+            told: Versions::default(),
+            standing: Standing::default(),
+            soft: Soft::default(),
+        }
+    }
+
+    fn is_connected(&self) -> bool {
+        matches!(self.link, Link::Behind | Link::InSync)
+    }
+
+    /// Closing is not waiting: it may happen under the lock.
+    fn cut(&self) {
+        if let Some(stream) = &self.stream {
+            stream.close();
+        }
+    }
+
+    fn fail(&mut self, link: Link, why: &str) {
+        self.cut();
+        self.stream = None;
+        self.link = link;
+        self.why = why.into();
+        self.is_tried = true;
+        self.soft = Soft::default();
+    }
+
+    /// What of a batch the neighbour is not known to have.
+    fn add_unknown(&self, batch: &Batch, unknown: &mut Batch) {
+        let is_new =
+            |stamp: crate::control::stamp::Stamp| self.theirs.of(stamp.tracker) < stamp.time;
+        let entries = batch.entries.iter().filter(|entry| is_new(entry.stamp));
+        unknown.entries.extend(entries.cloned());
+        let answered = batch.answered.iter().filter(|one| is_new(one.stamp));
+        unknown.answered.extend(answered);
+        let versions = batch.versions.stamps().filter(|stamp| is_new(*stamp));
+        versions.for_each(|stamp| unknown.versions.see(stamp));
+    }
+}
+
+impl Soft {
+    /// As much as is a message of each kind, if there is anything.
+    fn take(&mut self) -> Option<Soft> {
+        if self.swarms.is_empty() && self.shares.is_empty() {
+            return None;
+        }
+        let mut taken = Soft {
+            swarms: std::mem::take(&mut self.swarms),
+            shares: HashMap::new(),
+        };
+        let mut bytes = 0;
+        while bytes < SHARE_BYTES
+            && let Some(name) = self.shares.keys().next().cloned()
+            && let Some(line) = self.shares.remove(&name)
+        {
+            bytes += line.offer.as_ref().map_or(0, |offer| offer.info.len());
+            taken.shares.insert(name, line);
+        }
+        Some(taken)
+    }
+}
+
+impl Call {
+    /// Whether the list is still the one of the hello.
+    pub fn counts(&self) -> bool {
+        self.neighbours.counts(self.generation)
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        if let Some(other) = self.neighbours.inside.lock().others.get_mut(&self.number) {
+            other.calls = other.calls.saturating_sub(1);
+        }
+    }
+}

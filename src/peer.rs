@@ -443,7 +443,6 @@ impl Peer {
     /// Ends everything: new connections first, then the engine with all others, then threads.
     pub fn stop(&mut self) {
         self.acceptor = None;
-        self.events = None;
         let _ = self.inputs.send(Input::Command(Command::Stop));
         if let Some(engine) = self.engine.take() {
             threads::join(engine);

@@ -163,7 +163,7 @@ fn control_lines_and_http_are_answered_inside_tls_and_end_cleanly() {
 #[test]
 fn plain_control_lines_are_refused_in_words_and_plain_http_is_not() {
     let tracker = start(|_| {});
-    let refused = "ERR denied this tracker speaks TLS only: its line in tracker_info.txt needs its \
+    let refused = "ERR bad_request this tracker speaks TLS only: its line in tracker_info.txt needs its \
                    key, which `tracker --key` prints\n";
     assert_eq!(said(plain(&tracker), b"list_files public\n"), refused);
     assert_eq!(said(plain(&tracker), b"login bob secret\n"), refused);

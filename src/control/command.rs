@@ -188,8 +188,9 @@ pub const COMMANDS: &[Command] = &[
     peer("login", &[need("user", Kind::User), maybe("password", Kind::Password)],
          "Log in: your groups' files are shared again, downloads go on"),
     user(peer("logout", &[], "Log out: nothing of your groups is shared until you log in again")),
-    user(peer("passwd", &[], "Choose another password")),
-    user(peer("whoami", &[], "Who is logged in here, and since when")),
+    user(peer("passwd", &[maybe("old", Kind::Password), maybe("new", Kind::Password)],
+              "Choose another password; you are asked for what is not on the line")),
+    user(peer("whoami", &[], "Who is logged in here")),
     user(peer("create_group", &[need("group", Kind::Group)], "Make a group; you are its owner")),
     user(peer("join_group", &[need("group", Kind::Group)], "Ask to join a group")),
     member(peer("leave_group", &[need("group", Kind::Group)],
@@ -419,7 +420,7 @@ impl Command {
                 (arg, value)
             } else {
                 let arg = positional.next().ok_or_else(|| CommandError::TooMany {
-                    word: shorten(word),
+                    word: self.repeatable(word),
                     usage: usage(self),
                 })?;
                 (arg, word)
@@ -432,6 +433,14 @@ impl Command {
         match positional.find(|arg| arg.presence == Presence::Needed) {
             Some(arg) => Err(self.missing(arg)),
             None => Ok(Arguments { values }),
+        }
+    }
+
+    /// A word as a message repeats it. It may be half of a password with a space in it.
+    fn repeatable(&self, word: &str) -> String {
+        match self.args.iter().any(|arg| arg.kind == Kind::Password) {
+            true => "…".into(),
+            false => shorten(word),
         }
     }
 

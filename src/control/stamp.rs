@@ -46,7 +46,7 @@ impl Clock {
 
     /// The next stamp. `unix_ms` is what the machine's clock says, in milliseconds since 1970.
     pub fn stamp(&mut self, unix_ms: u64) -> Stamp {
-        self.last = (self.last + 1).max(unix_ms << COUNTER_BITS);
+        self.last = self.last.saturating_add(1).max(unix_ms << COUNTER_BITS);
         Stamp {
             time: self.last,
             tracker: self.tracker,

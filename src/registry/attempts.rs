@@ -18,6 +18,8 @@ use super::Seconds;
 /// How many failures are free. A classroom behind one router is one address.
 const FREE_ACCOUNT: u32 = 3;
 const FREE_ADDRESS: u32 = 50;
+/// How many passwords are looked at for one account at once.
+const AT_ONCE: u32 = 8;
 /// The longest pause, in seconds.
 const MAX_PAUSE: u32 = 30;
 /// After so many seconds without another failure, one is forgotten.
@@ -33,15 +35,19 @@ const MAX_ENTRIES: usize = 10_000;
 pub struct Attempts {
     accounts: Counts<(String, Option<IpAddr>)>,
     addresses: Counts<IpAddr>,
+    /// Passwords that are being looked at now: as many guesses come before the first counts.
+    tried: HashMap<(String, Option<IpAddr>), u32>,
     /// From where users have logged in, and when last.
     known: HashMap<(String, IpAddr), Seconds>,
 }
 
-/// Why a login is not even looked at. For the one who wants to log in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("too many wrong passwords: try again in {seconds} s")]
-pub struct Wait {
-    pub seconds: u32,
+/// Why a login is not even looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wait {
+    /// After too many wrong passwords.
+    Seconds(u32),
+    /// Others are being tried for this account.
+    Busy,
 }
 
 struct Counts<K> {
@@ -63,26 +69,54 @@ impl Attempts {
         Attempts::default()
     }
 
-    /// Whether a password may be tried now.
-    pub fn check(&self, now: Seconds, user: &UserName, from: IpAddr) -> Result<(), Wait> {
+    /// Whether a password may be tried now. If so, one of [`succeeded`](Attempts::succeeded),
+    /// [`failed`](Attempts::failed) and [`not_tried`](Attempts::not_tried) must follow.
+    pub fn begin(&mut self, now: Seconds, user: &UserName, from: IpAddr) -> Result<(), Wait> {
+        self.check(now, user, from)?;
+        let tried = self.tried.entry(self.account(now, user, from)).or_default();
+        if *tried >= AT_ONCE {
+            return Err(Wait::Busy);
+        }
+        *tried += 1;
+        Ok(())
+    }
+
+    fn check(&self, now: Seconds, user: &UserName, from: IpAddr) -> Result<(), Wait> {
         let account = self.accounts.pause(now, &self.account(now, user, from));
         let address = self.addresses.pause(now, &network(from));
         match account.max(address) {
             0 => Ok(()),
-            seconds => Err(Wait { seconds }),
+            seconds => Err(Wait::Seconds(seconds)),
         }
     }
 
     /// The password was wrong, or there is no such user.
     pub fn failed(&mut self, now: Seconds, user: &UserName, from: IpAddr) {
+        self.not_tried(now, user, from);
         let account = self.account(now, user, from);
         self.accounts.count(now, account);
         self.addresses.count(now, network(from));
     }
 
+    /// The password was not looked at after all.
+    pub fn not_tried(&mut self, now: Seconds, user: &UserName, from: IpAddr) {
+        // The place may have become known meanwhile: then its count was the strangers'.
+        let (name, place) = self.account(now, user, from);
+        for account in [(name.clone(), place), (name, None)] {
+            if let Some(tried) = self.tried.get_mut(&account) {
+                *tried -= 1;
+                if *tried == 0 {
+                    self.tried.remove(&account);
+                }
+                return;
+            }
+        }
+    }
+
     /// The password was right. The address keeps its count: else whoever has an account could
     /// guess at those of others for ever.
     pub fn succeeded(&mut self, now: Seconds, user: &UserName, from: IpAddr) {
+        self.not_tried(now, user, from);
         let account = self.account(now, user, from);
         self.accounts.entries.remove(&account);
         let place = (user.folded(), network(from));
@@ -209,7 +243,30 @@ mod tests {
 
     fn wait(attempts: &Attempts, now: u32, name: &str, from: IpAddr) -> u32 {
         let checked = attempts.check(Seconds(now), &user(name), from);
-        checked.err().map_or(0, |wait| wait.seconds)
+        match checked {
+            Err(Wait::Seconds(seconds)) => seconds,
+            _ => 0,
+        }
+    }
+
+    #[test]
+    fn few_passwords_are_looked_at_at_once() {
+        let mut attempts = Attempts::new();
+        let (now, bob) = (Seconds(5), user("bob"));
+        let begun = (0..100).filter(|_| attempts.begin(now, &bob, HERE).is_ok());
+        assert_eq!(begun.count() as u32, AT_ONCE);
+        assert_eq!(attempts.begin(now, &bob, HERE), Err(Wait::Busy));
+        assert_eq!(attempts.begin(now, &user("alice"), HERE), Ok(()));
+        attempts.succeeded(now, &bob, HERE);
+        assert_eq!(
+            attempts.begin(now, &bob, HERE),
+            Ok(()),
+            "a known place by now"
+        );
+        (1..AT_ONCE).for_each(|_| attempts.failed(now, &bob, THERE));
+        attempts.not_tried(now, &bob, HERE);
+        attempts.not_tried(now, &user("alice"), HERE);
+        assert!(attempts.tried.is_empty());
     }
 
     #[test]
@@ -227,10 +284,7 @@ mod tests {
         assert_eq!(pauses, [0, 0, 0, 1, 2, 4, 8, 16, 30, 30, 30, 30]);
         assert_eq!(wait(&attempts, now - 1, "alice", HERE), 0);
         let said = attempts.check(Seconds(now - 10), &user("bob"), HERE);
-        assert_eq!(
-            said.unwrap_err().to_string(),
-            "too many wrong passwords: try again in 10 s"
-        );
+        assert_eq!(said, Err(Wait::Seconds(10)));
     }
 
     #[test]

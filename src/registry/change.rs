@@ -66,6 +66,8 @@ pub enum Change {
         hash: String,
     },
     SetPassword {
+        /// The stamp of the password that was given: another may have been set meanwhile.
+        was: Stamp,
         hash: String,
     },
     CreateGroup {
@@ -177,7 +179,10 @@ pub fn decide(
     let done = match (change, by) {
         (Change::CreateUser { name, hash }, _) => paper.create_user(name, hash),
         (_, None) => Err(Refused::NotLoggedIn),
-        (Change::SetPassword { hash }, Some(user)) => Ok(paper.set_password(user, hash)),
+        (Change::SetPassword { was, hash }, Some(user)) => match facts.password(user) {
+            Some(now) if now.stamp == *was => Ok(paper.set_password(user, hash)),
+            _ => Err(Refused::LoginEnded),
+        },
         (Change::CreateGroup { group }, Some(by)) => paper.create_group(group, by),
         (Change::Join { group }, Some(user)) => paper.join(group, user),
         (Change::Leave { group }, Some(user)) => paper.leave(group, user),

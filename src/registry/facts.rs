@@ -161,6 +161,14 @@ impl Facts {
         self.groups.len()
     }
 
+    /// How many groups live.
+    pub fn living_groups(&self) -> usize {
+        self.groups
+            .values()
+            .filter(|group| group.is_living())
+            .count()
+    }
+
     pub fn group(&self, id: GroupId) -> Option<&Group> {
         self.groups.get(&id)
     }
@@ -176,7 +184,7 @@ impl Facts {
         let living = named.filter_map(|ids| self.first_living(ids));
         let named = living.filter_map(|(id, group)| Some((&group.made()?.name, id, group)));
         let mut groups: Vec<_> = named.collect();
-        groups.sort_by_key(|(name, id, _)| (name.folded(), *id));
+        groups.sort_by_cached_key(|(name, id, _)| (name.folded(), *id));
         groups
     }
 

@@ -100,6 +100,7 @@ impl Refused {
             | Refused::WrongPassword
             | Refused::WrongOldPassword
             | Refused::Wait(_)
+            | Refused::Limit { .. }
             | Refused::LoginEnded
             | Refused::NotMember(_)
             | Refused::NotYetMember { .. }
@@ -123,7 +124,7 @@ impl Refused {
             | Refused::OfAGroup(_)
             | Refused::PublicTicket
             | Refused::NotOfTheGroup { .. } => Code::BadRequest,
-            Refused::Full(_) | Refused::Limit { .. } | Refused::Busy => Code::Busy,
+            Refused::Full(_) | Refused::Busy => Code::Busy,
             Refused::Internal(_) => Code::Internal,
         }
     }

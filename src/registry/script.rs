@@ -82,7 +82,14 @@ impl Script {
                 name: user(2),
                 hash: "h".into(),
             },
-            "passwd" => Change::SetPassword { hash: "i".into() },
+            "passwd" => {
+                let user = self.facts.user_named(&user(0));
+                let was = user.and_then(|user| self.facts.password(user));
+                Change::SetPassword {
+                    was: was.expect("a user with a password").stamp,
+                    hash: "i".into(),
+                }
+            }
             "create_group" => Change::CreateGroup { group: group(2) },
             "join_group" => Change::Join { group: group(2) },
             "leave_group" => Change::Leave { group: group(2) },

@@ -65,22 +65,25 @@ pub fn login(shell: &mut PeerShell, args: &Arguments) -> Result<String, ShellErr
     Ok(format!("Logged in successfully as {}.{files}", answer.user))
 }
 
-/// Nothing of the user's groups is shared from now on, whatever the tracker says.
+/// Nothing of the user's groups is shared from now on. The tracker need not be asked.
 pub fn logout(shell: &mut PeerShell) -> Result<String, ShellError> {
     needs_login(shell)?;
-    let told = shell.link.request(&Request::Logout);
+    // A login is a connection's: with the next request those that are open end.
     shell.peer.log_out()?;
-    Ok(match told {
-        Ok(_) => "Logged out successfully".into(),
-        Err(error) => format!("Logged out here; but {error}."),
-    })
+    Ok("Logged out successfully".into())
 }
 
-pub fn passwd(shell: &mut PeerShell) -> Result<String, ShellError> {
+pub fn passwd(shell: &mut PeerShell, args: &Arguments) -> Result<String, ShellError> {
     needs_login(shell)?;
-    let how = "type it at a terminal";
-    let old = ask(shell, "Old password", how)?;
-    let new = choose_password(shell, "New password", how)?;
+    let how = "passwd <old> <new>";
+    let old = match args.one("old") {
+        Some(typed) => parse_password(typed)?,
+        None => ask(shell, "Old password", how)?,
+    };
+    let new = match args.one("new") {
+        Some(typed) => parse_password(typed)?,
+        None => choose_password(shell, "New password", how)?,
+    };
     let answer = patiently(shell, |link| link.change_password(old.clone(), new.clone()))?;
     shell.peer.log_in(&answer)?;
     Ok("Password changed. Whoever was logged in with the old one is logged out.".into())
@@ -103,6 +106,7 @@ pub fn change(
 /// From now on nothing of the group is shared from here.
 pub fn leave(shell: &mut PeerShell, args: &Arguments) -> Result<String, ShellError> {
     let said = change(shell, args, |group| Request::LeaveGroup { group })?;
+    shell.peer.membership.drop_ticket(&value(args, "group")?);
     shell.peer.ask_for_tickets()?;
     Ok(said)
 }

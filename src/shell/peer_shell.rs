@@ -155,7 +155,7 @@ impl PeerShell {
             "create_user" => groups::create_user(self, &args)?,
             "login" => groups::login(self, &args)?,
             "logout" => groups::logout(self)?,
-            "passwd" => groups::passwd(self)?,
+            "passwd" => groups::passwd(self, &args)?,
             "whoami" => groups::whoami(self)?,
             "create_group" => groups::change(self, &args, |group| Request::CreateGroup { group })?,
             "join_group" => groups::change(self, &args, |group| Request::JoinGroup { group })?,

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::control::names::{FileName, GroupName};
 use crate::control::reply::{Download, FileEntry, Uploaded};
 use crate::control::request::{Holder, Request, Upload};
+use crate::control::stamp::GroupId;
 use crate::peer::hashing::make::{self, Made, Wish};
 use crate::peer::tracker_link::{LinkError, TrackerLink};
 use crate::peer::view::Status;
@@ -249,6 +250,13 @@ fn torrent_of(
 /// Fetches or serves what a `.torrent` file describes.
 pub fn add(shell: &mut PeerShell, torrent: &str) -> Result<String, ShellError> {
     let metainfo = Arc::new(read_torrent(&expand(torrent))?);
+    let source = metainfo.source.as_deref().filter(|_| metainfo.private);
+    if source.is_some_and(|source| source.parse::<GroupId>().is_ok()) {
+        return Err(ShellError::Other(format!(
+            "{torrent} is a group's: its members fetch it with download_file <group> {}",
+            quoted(metainfo.name())
+        )));
+    }
     if let Some(text) = there_already(shell, &metainfo)? {
         return Ok(text);
     }

@@ -9,6 +9,7 @@ use crate::control::reply::{IssuedTicket, LoggedIn, Reply};
 use crate::control::request_id::RequestId;
 use crate::control::stamp::UserId;
 use crate::control::ticket::Ticket;
+use crate::registry::attempts::Wait;
 use crate::registry::change::{Change, Done};
 use crate::registry::facts::Facts;
 use crate::registry::refused::Refused;
@@ -92,12 +93,13 @@ pub fn passwd(
         Refused::WrongPassword => Refused::WrongOldPassword,
         other => other,
     });
-    let (user, _) = verified?;
+    let (user, was) = verified?;
     let hash = hash(state, new)?;
-    match state
-        .store
-        .change(session.request, Some(user), Change::SetPassword { hash })?
-    {
+    match state.store.change(
+        session.request,
+        Some(user),
+        Change::SetPassword { was, hash },
+    )? {
         Done::PasswordSet(password) => session.log_in(Login { password, ..login }),
         done => return Ok(Reply::said(done)),
     }
@@ -149,15 +151,21 @@ fn verify(
     password: &Password,
 ) -> Result<(UserId, crate::control::stamp::Stamp), Refused> {
     let now = state.now();
-    let wait = state.attempts.lock().check(now, user, ip);
-    wait.map_err(|wait| Refused::Wait(wait.seconds))?;
+    let wait = state.attempts.lock().begin(now, user, ip);
+    wait.map_err(|wait| match wait {
+        Wait::Seconds(seconds) => Refused::Wait(seconds),
+        Wait::Busy => Refused::Busy,
+    })?;
     let known = state.known.look(|facts| {
         let id = facts.user_named(user)?;
         Some((id, facts.password(id)?.clone()))
     });
     let hash = known.as_ref().map(|(_, hash)| hash.value.as_str());
     let verified = state.passwords.verify(password, hash);
-    let right = verified.map_err(|_| Refused::Busy)?;
+    let right = verified.map_err(|_| {
+        state.attempts.lock().not_tried(now, user, ip);
+        Refused::Busy
+    })?;
     match known {
         Some((id, hash)) if right => {
             state.attempts.lock().succeeded(now, user, ip);

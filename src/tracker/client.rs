@@ -51,7 +51,7 @@ pub fn serve(state: &State, stream: Stream, from: SocketAddr) {
         None => Ok(()),
         Some((channel, Dialect::Http)) => http_door::serve(state, channel, from),
         Some((channel, Dialect::Control)) if state.config.tls_required && !channel.is_tls() => {
-            say_goodbye(channel, &encode(&Reply::err(Code::Denied, TLS_ONLY)))
+            say_goodbye(channel, &encode(&Reply::err(Code::BadRequest, TLS_ONLY)))
         }
         Some((channel, Dialect::Control)) => control_door::serve(state, channel, from),
     });

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use zeroize::Zeroize;
 
+use crate::announce::request::Event;
 use crate::control::command::{self, Permission, Place, help};
 use crate::control::frame::{Frame, FrameError, read_body, read_line};
 use crate::control::names::GroupName;
@@ -188,8 +189,9 @@ fn permit(
     let permission = commands.first().map_or(Permission::Owner, |c| c.permission);
     let group = request.group();
     let permission = match permission {
-        // An announce: anybody's, unless it is in a group.
-        Permission::Anyone if group.is_some() => Permission::Member,
+        // An announce: anybody's, unless it is in a group. But to leave a swarm is everybody's: who
+        // has logged out, or left the group, could not say so otherwise.
+        Permission::Anyone if group.is_some() && !is_goodbye(request) => Permission::Member,
         permission => permission,
     };
     let permitted = state.known.look(|facts| {
@@ -200,6 +202,10 @@ fn permit(
         Err(Refused::NotLoggedIn) if session.has_ended => Err(Refused::LoginEnded),
         permitted => permitted,
     }
+}
+
+fn is_goodbye(request: &Request) -> bool {
+    matches!(request, Request::Announce { announce, .. } if announce.event == Event::Stopped)
 }
 
 /// Does what is asked by somebody who may.
@@ -295,6 +301,12 @@ fn share(state: &State, by: Asker, ip: IpAddr, request: Request) -> Result<Reply
             info_hash,
             holder,
         } => group_door::stop_share(state, by, ip, (group, name, info_hash), holder)?,
+        Request::Announce {
+            announce,
+            group: Some(group),
+        } if !group.is_public() && announce.event == Event::Stopped => {
+            group_door::goodbye(state, ip, &announce)
+        }
         Request::Announce {
             announce,
             group: Some(group),

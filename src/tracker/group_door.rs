@@ -4,6 +4,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use crate::announce::request::{AnnounceRequest, Event};
+use crate::announce::response::AnnounceResponse;
 use crate::control::names::{FileName, GroupName};
 use crate::control::reply::{
     Download, FileEntry, GroupEntry, Reply, Uploaded, announce_to_reply, users_to_reply,
@@ -59,7 +60,8 @@ pub fn upload(state: &State, by: Asker, ip: IpAddr, upload: Upload) -> Result<Re
     let done = state
         .store
         .change(by.request, by.user, Change::Offer(Box::new(offer)))?;
-    announce_in_crowd(state, ip, &seed)?;
+    // It is shared. A swarm that is full finds its seed with a later announce.
+    let _ = announce_in_crowd(state, ip, &seed);
     let uploaded = match done {
         Done::Offered(uploaded) => uploaded,
         _ => Uploaded::Shared,
@@ -89,15 +91,16 @@ pub fn stop_share(
     (group, name, info_hash): (GroupName, FileName, InfoHash),
     holder: Holder,
 ) -> Result<Reply, Refused> {
-    let address = SocketAddr::new(ip, holder.port);
-    state.group_crowd.leave(state.now(), info_hash, address);
-    state.tell_gone(false, info_hash, address);
     let withdraw = Change::Withdraw {
         group,
         name,
         info_hash,
     };
-    change(state, by, withdraw)
+    let reply = change(state, by, withdraw)?;
+    let address = SocketAddr::new(ip, holder.port);
+    state.group_crowd.leave(state.now(), info_hash, address);
+    state.tell_gone(false, info_hash, address);
+    Ok(reply)
 }
 
 /// Only what the group shares has a swarm in it: so nobody fills the memory with others.
@@ -123,6 +126,19 @@ pub fn announce(
             .change(by.request, by.user, Change::Completed { group, info_hash })?;
     }
     announce_in_crowd(state, ip, request)
+}
+
+/// Takes a peer out of a swarm. Anybody may say so of his own address, and learns nothing by it.
+pub fn goodbye(state: &State, ip: IpAddr, request: &AnnounceRequest) -> Reply {
+    let address = SocketAddr::new(ip, request.port);
+    state
+        .group_crowd
+        .leave(state.now(), request.info_hash, address);
+    state.tell_gone(false, request.info_hash, address);
+    announce_to_reply(&AnnounceResponse {
+        interval: state.config.interval,
+        ..AnnounceResponse::default()
+    })
 }
 
 fn announce_in_crowd(

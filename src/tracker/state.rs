@@ -423,7 +423,7 @@ impl State {
         let (swarms, peers) = self.crowd.look(size);
         let (group_swarms, group_peers) = self.group_crowd.look(size);
         let shares = self.shares.read().len();
-        let size = |facts: &Facts| (facts.users(), facts.groups().len());
+        let size = |facts: &Facts| (facts.users(), facts.living_groups());
         let (users, groups) = self.known.look(size);
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let rows = [

@@ -215,7 +215,7 @@ fn everything_that_grows_has_its_limit() {
         script.limits = limits;
         assert_eq!(
             script.run(line),
-            format!("busy {expect} are possible"),
+            format!("denied {expect} are possible"),
             "{line}"
         );
     };
@@ -283,7 +283,7 @@ fn everything_that_grows_has_its_limit() {
     script.run("bob create_user bob");
     assert_eq!(
         script.run("bob join_group cs101"),
-        "busy This group has as many join requests as it can: 0 are possible"
+        "denied This group has as many join requests as it can: 0 are possible"
     );
     script.limits.facts = 0;
     assert_eq!(

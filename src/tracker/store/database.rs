@@ -8,6 +8,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, Row, ToSql, params};
 
 use crate::control::stamp::{GroupId, Stamp, UserId};
@@ -109,8 +110,18 @@ impl Database {
         let path = path.to_path_buf();
         let lock = claim(&path)?;
         check_magic(&path)?;
-        let connection = Connection::open(&path).map_err(|error| failed(&path, &error))?;
-        Database::set_up(path, connection, Some(lock))
+        let wrong = |error: rusqlite::Error| failed(&path, &error);
+        let connection = Connection::open(&path).map_err(wrong)?;
+        // What a killed tracker left in the log beside the file goes into it only once the file is
+        // known to be good.
+        let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
+        connection.set_db_config(keep, true).map_err(wrong)?;
+        let database = Database::set_up(path.clone(), connection, Some(lock))?;
+        database
+            .connection
+            .set_db_config(keep, false)
+            .map_err(wrong)?;
+        Ok(database)
     }
 
     fn set_up(
@@ -333,10 +344,15 @@ fn claim(path: &Path) -> Result<File, DatabaseError> {
     }
 }
 
-/// SQLite would take a short file for an empty one.
+/// SQLite would take a short file for an empty one. A new one is made for our eyes only: there
+/// are hashes of passwords in it.
 fn check_magic(path: &Path) -> Result<(), DatabaseError> {
     let mut beginning = Vec::new();
-    let read = match File::open(path) {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let read = match options.open(path) {
         Ok(file) => file.take(MAGIC.len() as u64).read_to_end(&mut beginning),
         Err(error) => Err(error),
     };
@@ -344,7 +360,6 @@ fn check_magic(path: &Path) -> Result<(), DatabaseError> {
         Ok(0) => Ok(()),
         Ok(_) if beginning == MAGIC => Ok(()),
         Ok(_) => Err(DatabaseError::Foreign(path.into())),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         Err(error) => Err(DatabaseError::Open {
             path: path.into(),
             reason: error.to_string(),

@@ -25,7 +25,7 @@ fn group() -> GroupName {
 }
 
 /// One fact of each kind, and of each membership.
-fn fill(store: &Store) {
+fn fill(store: &Store, known: &Known) {
     let [a, b, c, d] = ["Alice", "bob", "carol", "dave"].map(|name| user(store, name));
     let change = |by, change| store.change(None, Some(by), change).unwrap();
     let Done::GroupCreated(id) = change(a, Change::CreateGroup { group: group() }) else {
@@ -59,6 +59,7 @@ fn fill(store: &Store) {
     change(
         a,
         Change::SetPassword {
+            was: known.look(|facts| facts.password(a).unwrap().stamp),
             hash: "$new".into(),
         },
     );
@@ -69,7 +70,7 @@ fn what_is_written_is_read() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("t.db");
     let (store, known) = start(Some(&path));
-    fill(&store);
+    fill(&store, &known);
     store.stop();
     let before = known.look(Facts::clone);
     let (store, known) = start(Some(&path));

@@ -28,9 +28,11 @@ use mini_bittorrent::control::reply::{
 };
 use mini_bittorrent::control::request::Request;
 use mini_bittorrent::control::stamp::{GroupId, Stamp};
+use mini_bittorrent::control::sync::{Hello, Standing, SyncMessage, Welcome};
 use mini_bittorrent::control::ticket::SignedTicket;
 use mini_bittorrent::control::tracker_info;
 use mini_bittorrent::peer::noise::{self, Agreed, KeyPair};
+use mini_bittorrent::registry::batch::Batch;
 use mini_bittorrent::runtime::tls::shown_key;
 use mini_bittorrent::storage::resume::Record;
 use mini_bittorrent::torrent::bencode::Value;
@@ -57,9 +59,12 @@ const HASH: &[u8] = b"announce 0123456789abcdef0123456789abcdef01234567 -mb0010-
 const CERTIFICATE: &[u8] = b"0\x82\x01\x050\x81\xb8\xa0\x03\x02\x01\x02\x02\x144u\x0f\x98\xbdY\xfc\xfc\x94m\xa4Z\xaa\xbe\x93;\xe1T\xa4\xb50\x05\x06\x03+ep0\"1 0\x1e\x06\x03U\x04\x03\x0c\x17Mini BitTorrent tracker0 \x17\r750101000000Z\x18\x0f40960101000000Z0\"1 0\x1e\x06\x03U\x04\x03\x0c\x17Mini BitTorrent tracker0*0\x05\x06\x03+ep\x03!\x00\x8a\x88\xe3\xddt\t\xf1\x95\xfdR\xdb-<\xba]r\xcag\t\xbf\x1d\x94\x12\x1b\xf3t\x88\x01\xb4\x0fo\\0\x05\x06\x03+ep\x03A\x00\xc4g0\x95\x91u\xf7o\xe1\x93P4\x19r\x9c\xbb\x05\x8dP\x1c\x9c\x9c\x0fR<\xd0\xcb\xe3\xb5\x88};K.\xa6\xf9\x1b\xc5\x1b\xaf\x12d\xa0.\xf2\xc08\xcc\xaf\x8e\xa9\xdf\xddm5\xc3\x00\x1f@\xddJ\\w\x01";
 
 /// Has the form of a ticket, and no right signature: `ticket` and `token` sign what is in it.
-const SIGNED: &[u8] = b"d7:expiresi1800000000e5:group5:cs1012:id4:4d-13:key32:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa8:password3:6-14:user3:5-1e";
+const SIGNED: &[u8] = b"d7:expiresi1800000000e5:group5:cs1012:id4:4d-13:key32:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa4:name3:bob8:password3:6-14:user3:5-1e";
 /// A signed ticket.
 const TICKET: &[u8] = b"\xeaJlc\xe2\x9cR\x0a\xbe\xf5P{\x13.\xc5\xf9\x95Gv\xae\xbe\xbe{\x92B\x1e\xeai\x14F\xd2,\xab\x02g\x88\xde\xd5\xf8'\xad\xfb\xe6\x95;\xfd\x16\x19\xa0\x80\x15!t\x11\xcfN\x1b9qo\x17\xb67\x1aJ\xf5\xb9\xa8l\xb9\xec\x5c\x1a\xc2P'_\xfb\x1a\xc6O\xb5=\xaf\xec\x9a\xd0-7\xfa{\xdc4\x9b&\x0dd7:expiresi1800000000e5:group5:cs1012:id3:7-13:key32:0123456789abcdef0123456789abcdef4:user3:bobe";
+
+/// What trackers tell each other.
+const BATCH: &[u8] = b"d8:answeredll16:aaaaaaaaaaaaaaaa3:5-14:leftee5:factsll4:user3:1-13:bobel6:member3:4-13:2-13:1-14:left3:3-1el8:password3:5-13:1-12:$hel6:holder3:6-13:2-11:f20:aaaaaaaaaaaaaaaaaaaa3:1-1i1eee8:versionsl3:9-1ee";
 
 const DECODERS: &[Decoder] = &[
     ("bencode", bencode, &[TORRENT, SINGLE, b"d1:ad1:bl1:ci-5eeee"]),
@@ -102,6 +107,14 @@ const DECODERS: &[Decoder] = &[
         b"accept_request CS101 bob\n",
         b"subscribe 190abcd0001-2\n",
         b"announce 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 7600 1 2 3 completed 50 cs101\n",
+    ]),
+    ("facts of another tracker", batch, &[BATCH]),
+    ("between trackers", sync_message, &[
+        b"sync 1 2 1 0123456789abcdef 0909090909090909090909090909090909090909090909090909090909090909\n",
+        b"swarms +101\npublic 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 127.0.0.1:7600 0 completed 3\n",
+        b"shares +46\nll1:x20:aaaaaaaaaaaaaaaaaaaai5ei1e8:d1:ai1ee\nee",
+        b"beat 3 0123456789abcdef\n",
+        b"OK 0909090909090909090909090909090909090909090909090909090909090909 190abcd0001-2 5-1\n",
     ]),
     ("control reply of groups", control_reply, &[
         b"OK Bob 0123 0909090909090909090909090909090909090909090909090909090909090909 1800000000\n",
@@ -209,6 +222,24 @@ fn sealed(bytes: &[u8]) {
 fn control_request(bytes: &[u8]) {
     if let Ok(Some(frame)) = read_frame(&mut BufReader::new(bytes)) {
         let _ = Request::parse(&frame);
+    }
+}
+
+fn batch(bytes: &[u8]) {
+    if let Ok(batch) = Batch::decode(bytes) {
+        assert_eq!(Batch::decode(&batch.encode()), Ok(batch));
+    }
+}
+
+fn sync_message(bytes: &[u8]) {
+    let Ok(Some(frame)) = read_frame(&mut BufReader::new(bytes)) else {
+        return;
+    };
+    let _ = Hello::parse(&frame);
+    let _ = Reply::parse(frame.clone()).map(Welcome::from_reply);
+    let _ = Reply::parse(frame.clone()).map(Standing::from_reply);
+    if let Ok(message) = SyncMessage::parse(frame) {
+        assert_eq!(SyncMessage::parse(message.to_frame()), Ok(message));
     }
 }
 
@@ -407,6 +438,8 @@ fn the_samples_are_valid() {
     assert_eq!(shown_key(CERTIFICATE), Ok(Some(key.0)));
     assert!(Metainfo::parse(TORRENT).is_ok() && Metainfo::parse(SINGLE).is_ok());
     assert!(SignedTicket::parse(TICKET).is_ok());
+    let batch = Batch::decode(BATCH).unwrap();
+    assert_eq!((batch.entries.len(), batch.answered.len()), (4, 1));
     let frame = read_frame(&mut BufReader::new(HASH)).unwrap().unwrap();
     assert!(
         Request::parse(&frame).is_ok(),

@@ -225,6 +225,8 @@ announce A 0 0 5 started
     everybody: OK 120 0 1
 announce A 0 0 5 started 50 public
     everybody: OK 120 0 1
+trackers
+    everybody: OK 0
 stats
     everybody: OK + …
 help
@@ -291,6 +293,7 @@ const LINES: &[&str] = &[
     "announce B 0 0 5 started 50 cs101",
     "announce A 0 0 5 started",
     "announce A 0 0 5 started 50 public",
+    "trackers",
     "stats",
     "help",
     "quit",

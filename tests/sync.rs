@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use mini_bittorrent::control::frame::{Frame, read_frame};
 use mini_bittorrent::control::reply::{Reply, TrackerEntry, TrackerState};
+use mini_bittorrent::control::stamp::{Stamp, UserId};
+use mini_bittorrent::registry::batch::Batch;
+use mini_bittorrent::registry::fact::{Entry, Fact};
 
 use peers::{Program, free_port, wait_at_most, watchdog};
 
@@ -368,6 +371,58 @@ fn a_split_heals() {
     }
 }
 
+/// Both sides of a split take the same names: the earlier ones keep them, and nothing of the
+/// others is lost.
+#[test]
+fn a_name_that_is_taken_on_both_sides_goes_to_the_earlier_one() {
+    let _watchdog = watchdog(Duration::from_secs(120), "names");
+    let mut town = Town::running(2);
+    town.kill(1);
+    town.ask(2, "create_user bob early");
+    let mut bob = town.client(2);
+    bob.expect("login bob early", "OK bob ");
+    bob.expect("create_group cs101", "OK");
+    town.kill(2);
+    town.start(1);
+    wait_at_most(AGREE, "it gives up waiting", || {
+        town.ask(1, "create_user Bob later").starts_with("OK")
+    });
+    let mut bob = town.client(1);
+    let login = bob.expect("login bob later", "OK Bob ");
+    let token = login.split(' ').nth(2).unwrap().to_string();
+    bob.expect("create_group CS101", "OK");
+    town.start(2);
+    town.wait_until_linked();
+    assert_eq!(town.wait_until_equal(), 8);
+    // The next command tells it, at both trackers, whoever was logged in where.
+    let told = "ERR denied Your name Bob was taken earlier on another tracker: your account is \
+                Bob~2 now";
+    bob.expect("whoami", told);
+    town.client(2).expect(&format!("resume {token}"), told);
+    let told = "ERR denied Your name bob was taken earlier on another tracker: your account is \
+                Bob~2 now";
+    town.client(2).expect("login bob later", told);
+    town.client(2)
+        .expect("login bob wrong", "ERR denied User or password is wrong");
+    let mut second = town.client(2);
+    second.expect("login bob~2 later", "OK Bob~2 ");
+    let groups = second.ask("list_groups");
+    assert_eq!(groups, "OK 2 cs101 bob 1 none / CS101~2 Bob~2 1 owner");
+    second.expect(
+        "list_members cs101",
+        "ERR denied Your group cs101 was made after another one of that name, on another \
+         tracker: yours is CS101~2 now",
+    );
+    assert_eq!(second.ask("list_members cs101~2"), "OK 1 Bob~2");
+    let mut first = town.client(1);
+    first.expect("login bob early", "OK bob ");
+    assert_eq!(first.ask("list_members CS101"), "OK 1 bob");
+    first.expect(
+        "create_group a~2",
+        "ERR bad_request A name that ends in `~`",
+    );
+}
+
 #[test]
 fn who_does_not_belong_is_refused_in_words_on_both_sides() {
     let _watchdog = watchdog(Duration::from_secs(120), "refusals");
@@ -431,6 +486,41 @@ fn who_does_not_belong_is_refused_in_words_on_both_sides() {
         );
     }
     town.wait_until_linked();
+    // Facts of the far future, and of a tracker that does not exist.
+    let now = std::time::UNIX_EPOCH.elapsed().unwrap().as_millis() as u64;
+    let two_days = 2 * 24 * 3600 * 1000;
+    for (unix_ms, tracker, part) in [
+        (now + two_days, 2, "more than a day ahead"),
+        (now, 3, "not in tracker_info.txt"),
+    ] {
+        let stamp = Stamp {
+            time: unix_ms << 16,
+            tracker,
+        };
+        let (id, name) = (UserId(stamp), "mallory".parse().unwrap());
+        let fact = Fact::User { id, name };
+        let batch = Batch {
+            entries: vec![Entry { stamp, fact }],
+            ..Batch::default()
+        };
+        let mut second = town.client(1);
+        let key = "0".repeat(64);
+        second.expect(&format!("sync 1 2 1 {list} {key}"), "OK ");
+        let body = batch.encode();
+        let frame = Frame::new(["facts", "1"]).with_body(body);
+        second
+            .reader
+            .get_mut()
+            .write_all(&frame.encode().unwrap())
+            .unwrap();
+        let said = read_frame(&mut second.reader).unwrap().unwrap();
+        let said = said.words.join(" ");
+        assert!(
+            said.starts_with("ERR denied") && said.contains(part),
+            "{said}"
+        );
+    }
+    assert_eq!(town.wait_until_equal(), 0);
 }
 
 #[test]

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 /// The longest name of a group or a user, in characters.
 pub const MAX_NAME: usize = 32;
+/// Digits of the number in a name that was taken twice.
+const MAX_DIGITS: usize = 5;
 /// The longest file name, in bytes. No file system takes more.
 pub const MAX_FILE_NAME: usize = 255;
 
@@ -42,6 +44,18 @@ pub enum NameError {
 }
 
 impl GroupName {
+    /// The name of the how manieth that has taken it: `bob`, then `bob~2`, `bob~3`. Nobody can
+    /// choose such a name; whoever has it took `bob` while an earlier one could not be seen.
+    pub fn numbered(&self, number: usize) -> GroupName {
+        GroupName(Caseless(add_number(self.as_str(), number)))
+    }
+
+    /// The name that was taken, and the number; 1 if there is none.
+    pub fn split(&self) -> (GroupName, usize) {
+        let (base, number) = split_number(self.as_str());
+        (GroupName(Caseless(base.into())), number)
+    }
+
     /// The built-in group that needs no account.
     pub fn public() -> GroupName {
         GroupName(Caseless("public".into()))
@@ -62,6 +76,18 @@ impl GroupName {
 }
 
 impl UserName {
+    /// The name of the how manieth that has taken it: `bob`, then `bob~2`, `bob~3`. Nobody can
+    /// choose such a name; whoever has it took `bob` while an earlier one could not be seen.
+    pub fn numbered(&self, number: usize) -> UserName {
+        UserName(Caseless(add_number(self.as_str(), number)))
+    }
+
+    /// The name that was taken, and the number; 1 if there is none.
+    pub fn split(&self) -> (UserName, usize) {
+        let (base, number) = split_number(self.as_str());
+        (UserName(Caseless(base.into())), number)
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0.0
     }
@@ -75,6 +101,33 @@ impl UserName {
 impl FileName {
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// See [`UserName::numbered`].
+    pub fn numbered(&self, number: usize) -> FileName {
+        FileName(add_number(&self.0, number))
+    }
+
+    pub fn split(&self) -> (FileName, usize) {
+        let (base, number) = split_number(&self.0);
+        (FileName(base.into()), number)
+    }
+}
+
+/// The name that was given, and the how manieth of that name it is.
+fn split_number(text: &str) -> (&str, usize) {
+    let split = text.rsplit_once('~').and_then(|(base, digits)| {
+        let plain = digits.len() <= MAX_DIGITS && !digits.starts_with(['0', '+']);
+        let number = digits.parse().ok().filter(|number| *number >= 2);
+        Some((base, number.filter(|_| plain && !base.is_empty())?))
+    });
+    split.unwrap_or((text, 1))
+}
+
+fn add_number(base: &str, number: usize) -> String {
+    match number {
+        0 | 1 => base.into(),
+        number => format!("{base}~{number}"),
     }
 }
 
@@ -115,10 +168,11 @@ impl FromStr for Caseless {
 
     fn from_str(text: &str) -> Result<Caseless, NameError> {
         let allowed = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-        match text {
+        let (base, _) = split_number(text);
+        match base {
             "" => Err(NameError::Empty),
-            _ if !text.chars().all(allowed) => Err(NameError::Character),
-            _ if text.len() > MAX_NAME => Err(NameError::TooLong("32 characters")),
+            _ if !base.chars().all(allowed) => Err(NameError::Character),
+            _ if base.len() > MAX_NAME => Err(NameError::TooLong("32 characters")),
             _ => Ok(Caseless(text.into())),
         }
     }
@@ -196,6 +250,30 @@ mod tests {
         assert_eq!(name("Bob"), name("bOB"));
         assert!(name("Bob") < name("carol"));
         assert!("x y".parse::<UserName>().is_err());
+    }
+
+    #[test]
+    fn a_name_that_was_taken_twice_has_a_number() {
+        let name = |text: &str| text.parse::<UserName>().unwrap();
+        assert_eq!(name("Bob").numbered(2).to_string(), "Bob~2");
+        assert_eq!(name("Bob").numbered(1).to_string(), "Bob");
+        assert_eq!(name("bob~12").split(), (name("bob"), 12));
+        assert_eq!(name("bob").split(), (name("bob"), 1));
+        let long = format!("{}~2", "x".repeat(32));
+        assert_eq!(name(&long).split().1, 2);
+        for wrong in [
+            "bob~",
+            "bob~1",
+            "bob~02",
+            "bob~x",
+            "~2",
+            "b~2~3",
+            "bob~123456",
+        ] {
+            assert!(wrong.parse::<UserName>().is_err(), "{wrong}");
+        }
+        let file: FileName = "a~2.txt~3".parse().unwrap();
+        assert_eq!(file.split(), ("a~2.txt".parse().unwrap(), 3));
     }
 
     #[test]

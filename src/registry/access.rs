@@ -45,6 +45,14 @@ pub fn permit(
 
 /// Why somebody who is no member may not do what members may.
 fn not_member(facts: &Facts, group: &Group, name: &GroupName, user: UserId) -> Refused {
+    // The user's group of this name may be another one.
+    let mut of_name = facts.living(name);
+    if let Some((id, _)) = of_name.find(|(_, group)| group.is_member(user))
+        && let Some(now) = facts.group_name(id)
+    {
+        let was = name.clone();
+        return Refused::GroupRenamed { was, now };
+    }
     let name = shown_name(group, name);
     match group.membership(user) {
         Some(super::fact::Membership::Requested) => Refused::NotYetMember {
@@ -57,7 +65,10 @@ fn not_member(facts: &Facts, group: &Group, name: &GroupName, user: UserId) -> R
 
 /// As its maker wrote it.
 pub(super) fn shown_name(group: &Group, name: &GroupName) -> GroupName {
-    group.made().map_or(name, |made| &made.name).clone()
+    let (_, number) = name.split();
+    group
+        .made()
+        .map_or_else(|| name.clone(), |made| made.name.numbered(number))
 }
 
 pub(super) fn owner_name(facts: &Facts, group: &Group) -> UserName {

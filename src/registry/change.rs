@@ -247,6 +247,9 @@ impl<'a> Paper<'a> {
         if self.facts.user_named(name).is_some() {
             return Err(Refused::UserExists(name.clone()));
         }
+        if name.split().1 > 1 {
+            return Err(Refused::NumberedName);
+        }
         if self.facts.users() >= self.limits.users {
             return Err(full(
                 "This tracker has as many users as it can",
@@ -269,6 +272,9 @@ impl<'a> Paper<'a> {
     fn create_group(&mut self, name: &GroupName, by: UserId) -> Result<Done, Refused> {
         if let Some((_, group)) = self.facts.group_named(name) {
             return Err(Refused::GroupExists(shown_name(group, name)));
+        }
+        if name.split().1 > 1 {
+            return Err(Refused::NumberedName);
         }
         let limits = self.limits;
         if self.facts.groups_made() >= limits.groups {
@@ -365,15 +371,17 @@ impl<'a> Paper<'a> {
             });
         }
         let (info_hash, size) = (metainfo.info_hash, metainfo.layout.total());
-        match group.file(name) {
-            Some(file) if file.info_hash == info_hash => {
-                if !group.holds(by, name, &info_hash) {
-                    self.hold(id, name, info_hash, by, true);
-                }
-                return Ok(Done::Offered(Uploaded::Joined));
+        if let Some(file) = group.file_with(name, &info_hash) {
+            if !group.holds(by, file.name, &info_hash) {
+                self.hold(id, file.name, info_hash, by, true);
             }
-            Some(file) => return Err(conflict(&file, info_hash, size)),
-            None => {}
+            return Ok(Done::Offered(Uploaded::Joined));
+        }
+        if let Some(file) = group.file(name) {
+            return Err(conflict(&file, info_hash, size));
+        }
+        if name.split().1 > 1 {
+            return Err(Refused::NumberedName);
         }
         let limits = self.limits;
         let info = metainfo.info_bytes();
@@ -412,14 +420,13 @@ impl<'a> Paper<'a> {
         user: UserId,
     ) -> Result<Done, Refused> {
         let (id, group) = self.group(group_name)?;
-        let file = group.file(name).filter(|file| file.info_hash == info_hash);
-        if file.is_none() {
+        let Some(file) = group.file_with(name, &info_hash) else {
             return Err(Refused::NoFile(shown_name(group, group_name)));
-        }
-        if !group.holds(user, name, &info_hash) {
+        };
+        if !group.holds(user, file.name, &info_hash) {
             return Err(Refused::NotHolder);
         }
-        self.hold(id, name, info_hash, user, false);
+        self.hold(id, file.name, info_hash, user, false);
         Ok(Done::Withdrawn)
     }
 
@@ -487,7 +494,7 @@ fn full(what: &'static str, limit: usize) -> Refused {
 
 fn conflict(old: &File<'_>, new_hash: InfoHash, new_size: u64) -> Refused {
     Refused::Conflict {
-        name: old.name.clone(),
+        name: old.shown(),
         old_size: old.share.size,
         old_hash: old.info_hash,
         new_size,

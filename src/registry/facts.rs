@@ -39,6 +39,8 @@ struct Tally {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 struct Account {
     name: Option<UserName>,
+    /// With a number, if others took the name earlier.
+    shown: Option<UserName>,
     password: Option<Latest<String>>,
     /// Those that know the user, as whatever.
     groups: BTreeSet<GroupId>,
@@ -131,12 +133,25 @@ impl Facts {
         self.users.keys().copied()
     }
 
-    /// Whose name it is: whoever took it first.
+    /// Whose name it is: whoever took it first; with a number, the how manieth.
     pub fn user_named(&self, name: &UserName) -> Option<UserId> {
-        self.user_names.get(name)?.first().copied()
+        let (name, number) = name.split();
+        let ids = self.user_names.get(&name)?;
+        ids.iter().nth(number - 1).copied()
     }
 
+    /// Everybody who took a name: but for the first, on a tracker that could not see the others.
+    pub fn users_named(&self, name: &UserName) -> impl Iterator<Item = UserId> {
+        self.user_names.get(name).into_iter().flatten().copied()
+    }
+
+    /// By which name a user is known to everybody now.
     pub fn user_name(&self, user: UserId) -> Option<&UserName> {
+        self.users.get(&user)?.shown.as_ref()
+    }
+
+    /// The name that the user took.
+    pub fn taken_name(&self, user: UserId) -> Option<&UserName> {
         self.users.get(&user)?.name.as_ref()
     }
 
@@ -173,26 +188,38 @@ impl Facts {
         self.groups.get(&id)
     }
 
-    /// What a group's name means now: of those that live, the one that was made first.
+    /// What a group's name means now: of those that live, the one that was made first; with a
+    /// number, the how manieth.
     pub fn group_named(&self, name: &GroupName) -> Option<(GroupId, &Group)> {
-        self.first_living(self.group_names.get(name)?)
+        let (name, number) = name.split();
+        self.living(&name).nth(number - 1)
+    }
+
+    /// By which name a group is known now, if it lives.
+    pub fn group_name(&self, group: GroupId) -> Option<GroupName> {
+        let name = &self.groups.get(&group)?.made()?.name;
+        let place = self.living(name).position(|(id, _)| id == group);
+        place.map(|place| name.numbered(place + 1))
     }
 
     /// The groups that live, in the order of their names.
-    pub fn groups(&self) -> Vec<(&GroupName, GroupId, &Group)> {
-        let named = self.group_names.values();
-        let living = named.filter_map(|ids| self.first_living(ids));
-        let named = living.filter_map(|(id, group)| Some((&group.made()?.name, id, group)));
-        let mut groups: Vec<_> = named.collect();
+    pub fn groups(&self) -> Vec<(GroupName, GroupId, &Group)> {
+        let mut groups = Vec::new();
+        for name in self.group_names.keys() {
+            for (number, (id, group)) in (1..).zip(self.living(name)) {
+                let made = group.made().into_iter();
+                groups.extend(made.map(|made| (made.name.numbered(number), id, group)));
+            }
+        }
         groups.sort_by_cached_key(|(name, id, _)| (name.folded(), *id));
         groups
     }
 
-    fn first_living(&self, ids: &BTreeSet<GroupId>) -> Option<(GroupId, &Group)> {
-        let mut groups = ids
-            .iter()
-            .filter_map(|id| Some((*id, self.groups.get(id)?)));
-        groups.find(|(_, group)| group.is_living())
+    /// The groups of a name that live, the first one first.
+    pub fn living(&self, name: &GroupName) -> impl Iterator<Item = (GroupId, &Group)> {
+        let ids = self.group_names.get(name).into_iter().flatten();
+        let groups = ids.filter_map(|id| Some((*id, self.groups.get(id)?)));
+        groups.filter(|(_, group)| group.is_living())
     }
 
     fn put_user(&mut self, id: UserId, name: &UserName) -> bool {
@@ -212,9 +239,23 @@ impl Facts {
             None => self.tally.count += 1,
         }
         self.tally.digest.toggle(&entry(name));
-        account.name = Some(name.clone());
+        let old = account.name.replace(name.clone());
         self.user_names.entry(name.clone()).or_default().insert(id);
+        old.iter()
+            .chain([name])
+            .for_each(|name| self.number_users(name));
         true
+    }
+
+    /// Gives those who took a name their numbers.
+    fn number_users(&mut self, name: &UserName) {
+        let ids = self.user_names.get(name).into_iter().flatten();
+        for (number, id) in (1..).zip(ids) {
+            if let Some(account) = self.users.get_mut(id) {
+                let name = account.name.as_ref();
+                account.shown = name.map(|name| name.numbered(number));
+            }
+        }
     }
 
     fn put_group(&mut self, id: GroupId, name: &GroupName, by: UserId) -> bool {
@@ -468,6 +509,23 @@ mod tests {
             prop_assert_eq!(one.digest(), a.digest());
         }
 
+        /// Nobody is lost: each has a name of its own, by which it is found.
+        #[test]
+        fn every_user_and_group_has_a_name(entries in facts()) {
+            let facts = all(&entries);
+            let mut names = BTreeSet::new();
+            for id in facts.user_ids() {
+                let Some(name) = facts.user_name(id) else { continue };
+                prop_assert_eq!(facts.user_named(name), Some(id));
+                prop_assert!(names.insert(name.folded()));
+            }
+            for (id, group) in &facts.groups {
+                let Some(name) = facts.group_name(*id) else { continue };
+                prop_assert!(group.is_living());
+                prop_assert_eq!(facts.group_named(&name).map(|(id, _)| id), Some(*id));
+            }
+        }
+
         #[test]
         fn what_is_counted_is_there(entries in facts()) {
             let facts = all(&entries);
@@ -475,9 +533,9 @@ mod tests {
                 .filter_map(|(_, _, offer)| offer.share.as_ref())
                 .map(|share| share.value.info.len()).sum();
             prop_assert_eq!(facts.info_bytes(), bytes);
-            for (name, id, group) in facts.groups() {
+            for (name, id, group) in &facts.groups() {
                 prop_assert!(group.is_living());
-                prop_assert_eq!(facts.group_named(name).map(|(id, _)| id), Some(id));
+                prop_assert_eq!(facts.group_named(name).map(|(id, _)| id), Some(*id));
                 prop_assert!(group.owner().is_some_and(|owner| group.is_member(owner)));
             }
         }

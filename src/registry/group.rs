@@ -33,11 +33,14 @@ pub struct Offer {
     pub holders: BTreeMap<UserId, Latest<bool>>,
 }
 
-/// A file of the group: of the torrents that somebody holds under its name, the one that was
-/// shared first.
+/// A file of the group: of the torrents that somebody holds under a name, the one that was shared
+/// first has it; the others have numbers behind it.
 #[derive(Debug, Clone, Copy)]
 pub struct File<'a> {
+    /// As it was shared.
     pub name: &'a FileName,
+    /// The how manieth of that name: others were shared earlier where this one was not seen.
+    pub number: usize,
     pub info_hash: InfoHash,
     pub share: &'a Share,
     /// Since when it is shared.
@@ -92,20 +95,29 @@ impl Group {
 
     /// What a file name means now.
     pub fn file(&self, name: &FileName) -> Option<File<'_>> {
-        let (name, offers) = self.files.get_key_value(name)?;
-        self.first(name, offers)
+        let as_it_is = self.held(name).into_iter().next();
+        as_it_is.or_else(|| {
+            let (name, number) = name.split();
+            self.held(&name).into_iter().nth(number - 1)
+        })
+    }
+
+    /// The file that is this torrent, of those that were shared under a name or are known by it.
+    pub fn file_with(&self, name: &FileName, info_hash: &InfoHash) -> Option<File<'_>> {
+        let is_it = |file: &File<'_>| file.info_hash == *info_hash;
+        let shared = self.held(name).into_iter().find(is_it);
+        shared.or_else(|| self.file(name).filter(is_it))
     }
 
     /// The files in the order of their names.
     pub fn files(&self) -> impl Iterator<Item = File<'_>> {
-        let files = self.files.iter();
-        files.filter_map(|(name, offers)| self.first(name, offers))
+        self.files.keys().flat_map(|name| self.held(name))
     }
 
     /// The files that have this torrent.
     pub fn files_of(&self, info_hash: &InfoHash) -> impl Iterator<Item = File<'_>> {
         let names = self.names.get(info_hash).into_iter().flatten();
-        let files = names.filter_map(|name| self.file(name));
+        let files = names.flat_map(|name| self.held(name));
         files.filter(move |file| file.info_hash == *info_hash)
     }
 
@@ -138,26 +150,32 @@ impl Group {
         offer.is_some_and(|offer| offer.is_held_by(user)) && self.is_member(user)
     }
 
-    fn first<'a>(
-        &'a self,
-        name: &'a FileName,
-        offers: &'a BTreeMap<InfoHash, Offer>,
-    ) -> Option<File<'a>> {
+    /// The torrents that somebody holds under a name, the first one first.
+    fn held(&self, name: &FileName) -> Vec<File<'_>> {
+        let Some((name, offers)) = self.files.get_key_value(name) else {
+            return Vec::new();
+        };
         let is_held = |offer: &Offer| {
             let mut holders = offer.holders.iter();
             holders.any(|(user, latest)| latest.value && self.is_member(*user))
         };
-        let file = |(info_hash, offer): (&InfoHash, &'a Offer)| {
+        let file = |(info_hash, offer)| {
+            let (info_hash, offer): (&InfoHash, &Offer) = (info_hash, offer);
             let share = offer.share.as_ref()?;
             is_held(offer).then_some(File {
                 name,
+                number: 1,
                 info_hash: *info_hash,
                 share: &share.value,
                 stamp: share.stamp,
             })
         };
-        let held = offers.iter().filter_map(file);
-        held.min_by_key(|file| (file.stamp, file.info_hash))
+        let mut held: Vec<File<'_>> = offers.iter().filter_map(file).collect();
+        held.sort_by_key(|file| (file.stamp, file.info_hash));
+        for (number, file) in (1..).zip(&mut held) {
+            file.number = number;
+        }
+        held
     }
 
     fn in_order(&self, membership: Membership) -> Vec<UserId> {
@@ -168,6 +186,13 @@ impl Group {
             .collect();
         users.sort_unstable();
         users.into_iter().map(|(_, user)| user).collect()
+    }
+}
+
+impl File<'_> {
+    /// By which name it is known now.
+    pub fn shown(&self) -> FileName {
+        self.name.numbered(self.number)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::control::stamp::{GroupId, Stamp, UserId};
 use super::fact::Membership;
 use super::facts::Facts;
 use super::group::Group;
+use super::news::name_of;
 
 /// The most lines that somebody is told who comes back: what was last counts.
 pub const MAX_MISSED: usize = 1000;
@@ -16,12 +17,14 @@ pub const MAX_MISSED: usize = 1000;
 pub fn missed(facts: &Facts, user: UserId, since: Option<Stamp>) -> Vec<(Stamp, News)> {
     let mut missed = Vec::new();
     for (id, group) in facts.groups_of(user) {
-        let Some(made) = group.made() else { continue };
+        let Some(name) = name_of(facts, id) else {
+            continue;
+        };
         let of_group = Missed {
             facts,
             id,
             group,
-            name: &made.name,
+            name,
             user,
         };
         match since {
@@ -40,7 +43,7 @@ struct Missed<'a> {
     facts: &'a Facts,
     id: GroupId,
     group: &'a Group,
-    name: &'a GroupName,
+    name: GroupName,
     user: UserId,
 }
 

@@ -129,6 +129,12 @@ impl Before {
     }
 }
 
+/// Of a group, also of one that lives no longer.
+pub(super) fn name_of(facts: &Facts, id: GroupId) -> Option<GroupName> {
+    let made = || Some(facts.group(id)?.made()?.name.clone());
+    facts.group_name(id).or_else(made)
+}
+
 fn living(facts: &Facts, group: GroupId, name: &FileName) -> Option<InfoHash> {
     let file = facts.group(group)?.file(name)?;
     Some(file.info_hash)
@@ -147,7 +153,7 @@ struct Teller<'a> {
     facts: &'a Facts,
     id: GroupId,
     group: &'a Group,
-    name: &'a GroupName,
+    name: GroupName,
     told: Vec<Told>,
 }
 
@@ -158,7 +164,7 @@ impl<'a> Teller<'a> {
             facts,
             id,
             group,
-            name: &group.made()?.name,
+            name: name_of(facts, id)?,
             told: Vec::new(),
         })
     }

@@ -18,6 +18,18 @@ pub enum Refused {
     LoginEnded,
     #[error("User already exists! Choose another name, or log in: login {0}")]
     UserExists(UserName),
+    #[error(
+        "Your name {was} was taken earlier on another tracker: your account is {now} now, with \
+         everything in it. Log in with the same password: login {now}"
+    )]
+    Renamed { was: UserName, now: UserName },
+    #[error(
+        "Your group {was} was made after another one of that name, on another tracker: yours is \
+         {now} now, with everything in it"
+    )]
+    GroupRenamed { was: GroupName, now: GroupName },
+    #[error("A name that ends in `~` and a number is given by trackers only: choose another one")]
+    NumberedName,
     #[error("Group does not exist: there is no {0}. Those there are: list_groups")]
     NoGroup(GroupName),
     #[error("Group already created! Ask to join it: join_group {0}")]
@@ -102,6 +114,8 @@ impl Refused {
             | Refused::Wait(_)
             | Refused::Limit { .. }
             | Refused::LoginEnded
+            | Refused::Renamed { .. }
+            | Refused::GroupRenamed { .. }
             | Refused::NotMember(_)
             | Refused::NotYetMember { .. }
             | Refused::NotOwner { .. }
@@ -122,6 +136,7 @@ impl Refused {
             Refused::Public
             | Refused::PublicMembers
             | Refused::OfAGroup(_)
+            | Refused::NumberedName
             | Refused::PublicTicket
             | Refused::NotOfTheGroup { .. } => Code::BadRequest,
             Refused::Full(_) | Refused::Busy => Code::Busy,

@@ -11,8 +11,8 @@ use super::group::Group;
 
 /// Every group that lives, as `user` sees it.
 pub fn groups(facts: &Facts, user: UserId) -> Vec<GroupEntry> {
-    let entry = |(name, _, group): (&GroupName, _, &Group)| GroupEntry {
-        name: name.clone(),
+    let entry = |(name, _, group): (GroupName, _, &Group)| GroupEntry {
+        name,
         owner: owner_name(facts, group),
         members: u32::try_from(group.members().len()).unwrap_or(u32::MAX),
         standing: standing(group, user),
@@ -37,7 +37,7 @@ pub fn files(facts: &Facts, name: &GroupName) -> Vec<FileEntry> {
     let group = facts.group_named(name).map(|(_, group)| group);
     let files = group.into_iter().flat_map(Group::files);
     let entry = |file: super::group::File<'_>| FileEntry {
-        name: file.name.clone(),
+        name: file.shown(),
         size: file.share.size,
         info_hash: file.info_hash,
         seeders: 0,

@@ -19,6 +19,9 @@ use super::state::State;
 use super::store::unix_ms;
 use super::token::Token;
 
+/// Others of the same name whose passwords are looked at: each takes as long as one.
+const MAX_OTHERS: usize = 4;
+
 pub fn create_user(
     state: &State,
     request: Option<RequestId>,
@@ -49,6 +52,7 @@ pub fn log_in(
     }
     let (user, stamp) = verify(state, ip, user, password)?;
     session.log_in(Login {
+        name: name(state, user)?,
         user,
         password: stamp,
         peer_key,
@@ -68,12 +72,11 @@ pub fn resume(state: &State, session: &mut Session, word: &str) -> Result<Reply,
     }
     let login = Login {
         user: token.user,
+        name: token.name,
         password: token.password,
         peer_key: token.peer_key,
     };
-    if !state.known.look(|facts| login.counts(facts)) {
-        return Err(Refused::LoginEnded);
-    }
+    state.known.look(|facts| login.check(facts))?;
     session.log_in(login);
     welcome(state, session)
 }
@@ -129,7 +132,7 @@ pub fn ticket(state: &State, session: &Session, group: &GroupName) -> Result<Rep
         let (group_id, group) = facts.group_named(group)?;
         Some(Ticket {
             user: facts.user_name(login.user)?.clone(),
-            group: group.made()?.name.clone(),
+            group: facts.group_name(group_id)?,
             group_id,
             peer_key,
             expires: now + u64::from(state.config.ticket_life),
@@ -172,10 +175,35 @@ fn verify(
             Ok((id, hash.stamp))
         }
         _ => {
+            // Right for somebody who took the same name later, elsewhere?
+            if let Some(id) = other_of_the_name(state, user, password)? {
+                let (was, now) = (user.clone(), name(state, id)?);
+                return Err(Refused::Renamed { was, now });
+            }
             state.attempts.lock().failed(now, user, ip);
             Err(Refused::WrongPassword)
         }
     }
+}
+
+/// Who took the name, too, and has this password: while trackers could not see each other.
+fn other_of_the_name(
+    state: &State,
+    user: &UserName,
+    password: &Password,
+) -> Result<Option<UserId>, Refused> {
+    let others = state.known.look(|facts| {
+        let others = facts.users_named(user).skip(1).take(MAX_OTHERS);
+        let with_hash = others.filter_map(|id| Some((id, facts.password(id)?.value.clone())));
+        with_hash.collect::<Vec<_>>()
+    });
+    for (id, hash) in others {
+        let verified = state.passwords.verify(password, Some(&hash));
+        if verified.map_err(|_| Refused::Busy)? {
+            return Ok(Some(id));
+        }
+    }
+    Ok(None)
 }
 
 fn hash(state: &State, password: &Password) -> Result<String, Refused> {
@@ -193,6 +221,7 @@ pub(super) fn welcome(state: &State, session: &Session) -> Result<Reply, Refused
     let now = unix_ms() / 1000;
     let token = Token {
         user: login.user,
+        name: login.name.clone(),
         password: login.password,
         peer_key: login.peer_key,
         expires: now + TOKEN_LIFE,

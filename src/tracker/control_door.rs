@@ -129,7 +129,7 @@ fn answer(state: &State, session: &mut Session, from: SocketAddr, frame: &mut Fr
         Err(error) => return Next::Continue(Reply::err(Code::BadRequest, error)),
     };
     state.counters.request();
-    if needs_facts(&request) && !state.is_current() {
+    if needs_facts(&request) && !state.neighbours.becomes_current() {
         let sentence = format!(
             "{CATCHING_UP}: this tracker was away and is being told what it has missed; ask \
              another one, or again in a few seconds"
@@ -199,7 +199,7 @@ fn permit(
         access::permit(facts, session.user(), permission, group)
     });
     match permitted {
-        Err(Refused::NotLoggedIn) if session.has_ended => Err(Refused::LoginEnded),
+        Err(Refused::NotLoggedIn) => Err(session.ended.clone().unwrap_or(Refused::NotLoggedIn)),
         permitted => permitted,
     }
 }

@@ -152,10 +152,12 @@ impl Link<'_> {
     fn speak(&mut self, reader: &mut Reader, theirs: Versions) -> Result<(), LinkError> {
         let (state, number) = (self.state, self.number);
         self.catch_up(reader, theirs)?;
+        // The first beat says that everything was told: the neighbour may wait for that.
+        let mut beats = Beats::default();
+        self.beat(reader, &mut beats)?;
         for soft in everything_soft(state) {
             tell_soft(reader, soft)?;
         }
-        let mut beats = Beats::default();
         let mut beat = Instant::now();
         loop {
             match state.neighbours.next(number, self.generation, beat) {
@@ -171,19 +173,26 @@ impl Link<'_> {
                 Work::Again(theirs) => self.catch_up(reader, theirs)?,
                 Work::Soft(soft) => tell_soft(reader, soft)?,
                 Work::Beat => {
-                    let ours = state.standing();
-                    let message = SyncMessage::Beat(ours.clone());
-                    let reply = ask(reader, &message.to_frame(), ANSWER)?;
-                    let theirs = Standing::from_reply(reply)?;
-                    state.neighbours.link_stands(number, theirs.clone());
-                    if beats.differ(ours, theirs) {
-                        log::warn!(target: "sync", "tracker {number} has other facts: it is told all of ours");
-                        self.catch_up(reader, Versions::default())?;
-                    }
+                    self.beat(reader, &mut beats)?;
                     beat = Instant::now() + BEAT;
                 }
             }
         }
+    }
+
+    /// Both say how they stand.
+    fn beat(&mut self, reader: &mut Reader, beats: &mut Beats) -> Result<(), LinkError> {
+        let (state, number) = (self.state, self.number);
+        let ours = state.standing();
+        let message = SyncMessage::Beat(ours.clone());
+        let reply = ask(reader, &message.to_frame(), ANSWER)?;
+        let theirs = Standing::from_reply(reply)?;
+        state.neighbours.link_stands(number, theirs.clone());
+        if beats.differ(ours, theirs) {
+            log::warn!(target: "sync", "tracker {number} has other facts: it is told all of ours");
+            self.catch_up(reader, Versions::default())?;
+        }
+        Ok(())
     }
 
     /// Tells what is in the file and is not known to whoever has heard `theirs`.

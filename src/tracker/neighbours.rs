@@ -29,9 +29,13 @@ use crate::torrent::id::InfoHash;
 
 /// How long a change waits for neighbours. One that takes longer counts as unreachable.
 const PROMISE: Duration = Duration::from_secs(1);
-/// How long after the start an unknown neighbour may keep us from serving, and one that can be
-/// called but does not call back.
+/// How long we wait for a neighbour that may have something to tell: after our start for one that
+/// was not reached yet, and for one that can be called to call back, or to go on.
 const HOPE: Duration = Duration::from_secs(3);
+/// How long a request waits for that.
+const HELD_UP: Duration = Duration::from_secs(1);
+/// How often it looks at the clock.
+const LOOK: Duration = Duration::from_millis(50);
 /// Batches that are kept for links that are slower than others. A link that has missed some
 /// reads the file again.
 const MAX_LOG: usize = 1024;
@@ -44,7 +48,8 @@ const SHARE_BYTES: usize = 1024 * 1024;
 pub struct Neighbours {
     inside: Mutex<Inside>,
     changed: Condvar,
-    /// Whether we know what others knew when we started. Never taken back.
+    /// What [`Inside::is_current`] said last. If it was false, it must be asked again: time goes
+    /// by.
     is_current: AtomicBool,
 }
 
@@ -83,8 +88,15 @@ struct Other {
     is_tried: bool,
     /// It has called us: it is there.
     knocks: bool,
+    /// It shall be spoken to at once: something about it has changed.
+    is_nudged: bool,
     /// Its open connections to us.
     calls: usize,
+    /// On one of them it has told us all that it knew: from then on, it says `OK` to nothing that
+    /// we were not told.
+    has_told: bool,
+    /// When it last called, told us something, or hung up.
+    heard: Instant,
     /// Up to which batch it was told, and up to which it has acknowledged.
     sent: u64,
     acked: u64,
@@ -92,8 +104,6 @@ struct Other {
     owed: Option<Instant>,
     /// What it has for certain.
     theirs: Versions,
-    /// What it had when our link came up.
-    told: Versions,
     standing: Standing,
     soft: Soft,
 }
@@ -191,7 +201,9 @@ impl Neighbours {
 
     /// Takes up another list; every link begins anew.
     pub fn reload(&self, trackers: Vec<TrackerAddress>) {
-        self.inside.lock().read_list(trackers);
+        let mut inside = self.inside.lock();
+        inside.read_list(trackers);
+        self.note(&inside);
         self.changed.notify_all();
     }
 
@@ -280,32 +292,29 @@ impl Neighbours {
             log::warn!(target: "sync", "tracker {number} did not answer within a second");
             other.fail(Link::Down, "it did not answer within a second");
         }
+        self.note(&inside);
         self.changed.notify_all();
     }
 
-    /// Whether we have heard what our neighbours knew when we started, as far as they can be
-    /// reached. `ours` is asked for only if that is not known yet.
-    pub fn is_current(&self, ours: impl FnOnce() -> Versions) -> bool {
+    /// Whether we know whatever our neighbours have said `OK` to, as far as they can be reached.
+    /// Waits a second for it: mostly it is so at once, and when a neighbour dies, it takes a
+    /// moment to see that it is no longer there.
+    pub fn becomes_current(&self) -> bool {
         if self.is_current.load(Ordering::Relaxed) {
             return true;
         }
-        let ours = ours();
-        let inside = self.inside.lock();
-        let hope = inside.started.elapsed() < HOPE;
-        let lacks = |other: &Other| match other.link {
-            Link::Down => !other.is_tried && hope,
-            Link::Refused => false,
-            Link::Behind | Link::InSync => {
-                // One that never calls back tells us nothing.
-                let calls = other.calls > 0 || other.since.elapsed() < HOPE;
-                calls && ours.lacks(&other.told)
-            }
-        };
-        let is_current = !inside.others.values().any(lacks);
-        if is_current {
-            self.is_current.store(true, Ordering::Relaxed);
+        let deadline = Instant::now() + HELD_UP;
+        let mut inside = self.inside.lock();
+        while !inside.is_current() && !inside.closed && Instant::now() < deadline {
+            self.changed.wait_for(&mut inside, LOOK);
         }
-        is_current
+        self.note(&inside);
+        inside.is_current()
+    }
+
+    fn note(&self, inside: &Inside) {
+        self.is_current
+            .store(inside.is_current(), Ordering::Relaxed);
     }
 
     /// The keys of those that we are in sync with.
@@ -323,8 +332,8 @@ impl Neighbours {
 
     /// Every tracker of the list. `standing` is ours.
     pub fn rows(&self, standing: Standing) -> Vec<TrackerEntry> {
-        let is_current = self.is_current.load(Ordering::Relaxed);
         let inside = self.inside.lock();
+        let is_current = inside.is_current();
         let numbered = (1..).zip(&inside.trackers);
         let row = |(number, address): (u16, &TrackerAddress)| {
             let other = inside.others.get(&number);
@@ -408,9 +417,9 @@ impl Neighbours {
             other.sent = head;
             other.acked = 0;
             other.theirs = theirs.clone();
-            other.told = theirs.clone();
             other.soft = Soft::default();
         }
+        self.note(&inside);
         self.changed.notify_all();
     }
 
@@ -469,9 +478,13 @@ impl Neighbours {
                 self.changed.notify_all();
                 continue;
             }
-            let other = inside.others.get_mut(&number);
-            if let Some(soft) = other.and_then(|other| other.soft.take()) {
-                return Work::Soft(soft);
+            if let Some(other) = inside.others.get_mut(&number) {
+                if std::mem::take(&mut other.is_nudged) {
+                    return Work::Beat;
+                }
+                if let Some(soft) = other.soft.take() {
+                    return Work::Soft(soft);
+                }
             }
             if self.changed.wait_until(&mut inside, beat).timed_out() {
                 return Work::Beat;
@@ -508,6 +521,7 @@ impl Neighbours {
         };
         let is_news = (other.link, other.why.as_str()) != (link, why);
         other.fail(link, why);
+        self.note(&inside);
         self.changed.notify_all();
         is_news
     }
@@ -557,6 +571,8 @@ impl Neighbours {
             match &checked {
                 Ok(()) => {
                     other.calls += 1;
+                    other.has_told = false;
+                    other.heard = Instant::now();
                     other.knocks = true;
                     other.key = other.address.key.or(Some(hello.key));
                 }
@@ -565,6 +581,7 @@ impl Neighbours {
                 Err(_) => {}
             }
         }
+        self.note(&inside);
         self.changed.notify_all();
         checked.map(|()| Call {
             neighbours: self.clone(),
@@ -577,6 +594,30 @@ impl Neighbours {
     pub fn heard(&self, number: u16, versions: &Versions) {
         if let Some(other) = self.inside.lock().others.get_mut(&number) {
             other.theirs.merge(versions);
+            other.heard = Instant::now();
+        }
+    }
+
+    /// A neighbour has told us everything, and is still there.
+    pub fn heard_all(&self, number: u16) {
+        let mut inside = self.inside.lock();
+        let Some(other) = inside.others.get_mut(&number) else {
+            return;
+        };
+        let is_news = !other.has_told || !other.is_connected();
+        other.has_told = true;
+        // Whoever speaks to us can be spoken to.
+        other.knocks |= !other.is_connected();
+        if is_news {
+            self.note(&inside);
+            self.changed.notify_all();
+        }
+    }
+
+    /// What a neighbour tells was refused: to be seen.
+    pub fn complain(&self, number: u16, why: &str) {
+        if let Some(other) = self.inside.lock().others.get_mut(&number) {
+            other.why = format!("what it tells is refused: {why}");
         }
     }
 }
@@ -597,6 +638,19 @@ impl Inside {
             self.others.insert(number, other);
         }
         self.trackers = trackers;
+    }
+
+    fn is_current(&self) -> bool {
+        let hopes = |since: Instant| since.elapsed() < HOPE;
+        let lacks = |other: &Other| match (other.calls, other.link) {
+            // It is telling us something. One that hangs must not make us hang.
+            (1.., _) => !other.has_told && hopes(other.heard),
+            (0, Link::Down) => !other.is_tried && hopes(self.started),
+            (0, Link::Refused) => false,
+            // One that never calls back tells us nothing.
+            (0, Link::Behind | Link::InSync) => hopes(other.heard.max(other.since)),
+        };
+        !self.others.values().any(lacks)
     }
 
     fn have_keys(&self, number: u16) -> bool {
@@ -671,12 +725,14 @@ impl Other {
             stream: None,
             is_tried: false,
             knocks: false,
+            is_nudged: false,
             calls: 0,
+            has_told: false,
+            heard: Instant::now(),
             sent: 0,
             acked: 0,
             owed: None,
             theirs: Versions::default(),
-            told: Versions::default(),
             standing: Standing::default(),
             soft: Soft::default(),
         }
@@ -746,8 +802,14 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if let Some(other) = self.neighbours.inside.lock().others.get_mut(&self.number) {
+        let mut inside = self.neighbours.inside.lock();
+        if let Some(other) = inside.others.get_mut(&self.number) {
             other.calls = other.calls.saturating_sub(1);
+            other.heard = Instant::now();
+            // Is it still there?
+            other.is_nudged = true;
         }
+        self.neighbours.note(&inside);
+        self.neighbours.changed.notify_all();
     }
 }

@@ -1,9 +1,11 @@
 //! What a connection knows of who speaks on it.
 
 use crate::control::key::PeerKey;
+use crate::control::names::UserName;
 use crate::control::request_id::RequestId;
 use crate::control::stamp::{Stamp, UserId};
 use crate::registry::facts::Facts;
+use crate::registry::refused::Refused;
 
 /// Seconds for which a token is good. Each `resume` gives a fresh one.
 pub const TOKEN_LIFE: u64 = 12 * 3600;
@@ -12,8 +14,8 @@ pub const TOKEN_LIFE: u64 = 12 * 3600;
 #[derive(Debug, Default)]
 pub struct Session {
     login: Option<Login>,
-    /// A login has ended by itself: the user is to be told so.
-    pub has_ended: bool,
+    /// A login has ended by itself: what the user is to be told.
+    pub ended: Option<Refused>,
     /// The number of the request that is being answered.
     pub request: Option<RequestId>,
 }
@@ -29,6 +31,8 @@ pub struct Asker {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Login {
     pub user: UserId,
+    /// By which the user was known then.
+    pub name: UserName,
     /// The stamp of the password that was given.
     pub password: Stamp,
     /// Of the peer at the other end: tickets are for it.
@@ -38,12 +42,12 @@ pub struct Login {
 impl Session {
     pub fn log_in(&mut self, login: Login) {
         self.login = Some(login);
-        self.has_ended = false;
+        self.ended = None;
     }
 
     pub fn log_out(&mut self) {
         self.login = None;
-        self.has_ended = false;
+        self.ended = None;
     }
 
     pub fn login(&self) -> Option<&Login> {
@@ -61,23 +65,34 @@ impl Session {
         }
     }
 
-    /// Ends a login whose password counts no longer.
+    /// Ends a login that counts no longer.
     pub fn look(&mut self, facts: &Facts) {
-        if self
-            .login
-            .as_ref()
-            .is_some_and(|login| !login.counts(facts))
-        {
+        let checked = self.login.as_ref().map(|login| login.check(facts));
+        if let Some(Err(why)) = checked {
             self.login = None;
-            self.has_ended = true;
+            self.ended = Some(why);
         }
     }
 }
 
 impl Login {
-    /// Whether the password that was given is still the user's.
-    pub fn counts(&self, facts: &Facts) -> bool {
+    /// Whether the password that was given is still the user's, and the name, too.
+    pub fn check(&self, facts: &Facts) -> Result<(), Refused> {
         let password = facts.password(self.user);
-        password.is_some_and(|latest| latest.stamp == self.password)
+        if password.is_none_or(|latest| latest.stamp != self.password) {
+            return Err(Refused::LoginEnded);
+        }
+        match facts.user_name(self.user) {
+            Some(now) if *now != self.name => {
+                let (was, now) = (self.name.clone(), now.clone());
+                Err(Refused::Renamed { was, now })
+            }
+            Some(_) => Ok(()),
+            None => Err(Refused::LoginEnded),
+        }
+    }
+
+    pub fn counts(&self, facts: &Facts) -> bool {
+        self.check(facts).is_ok()
     }
 }

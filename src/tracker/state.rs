@@ -261,14 +261,8 @@ impl State {
         })
     }
 
-    /// Whether this tracker knows what others knew when it started.
-    pub fn is_current(&self) -> bool {
-        self.neighbours.is_current(|| self.known.versions())
-    }
-
     /// Every tracker as this one sees it.
     pub fn trackers(&self) -> Vec<TrackerEntry> {
-        self.is_current();
         self.neighbours.rows(self.standing())
     }
 

@@ -58,6 +58,7 @@ pub fn serve(
             Ok(reply) => reader.get_mut().write_all(&encode(&reply))?,
             Err((code, why)) => {
                 log::warn!(target: "sync", "what tracker {} tells is refused: {why}", call.number);
+                state.neighbours.complain(call.number, &why);
                 let refused = encode(&Reply::err(code, why));
                 return say_goodbye(reader.into_inner(), &refused);
             }
@@ -105,6 +106,9 @@ fn answer(state: &State, call: &Call, frame: Frame) -> Result<Reply, (Code, Stri
             lines.into_iter().for_each(|line| state.hear_share(line));
             Reply::ok([""; 0])
         }
-        SyncMessage::Beat(_) => state.standing().to_reply(),
+        SyncMessage::Beat(_) => {
+            state.neighbours.heard_all(call.number);
+            state.standing().to_reply()
+        }
     })
 }

@@ -10,6 +10,7 @@
 use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
 
 use crate::control::key::{PeerKey, TrackerKey};
+use crate::control::names::UserName;
 use crate::control::stamp::{Stamp, UserId};
 use crate::torrent::bencode::{Encoder, Value};
 
@@ -21,6 +22,8 @@ const PURPOSE: &[u8] = b"mini-bittorrent session 1\0";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Token {
     pub user: UserId,
+    /// By which the user was known then.
+    pub name: UserName,
     /// The stamp of the password that was given: with another one the token ends.
     pub password: Stamp,
     /// Of the peer that logged in.
@@ -65,6 +68,7 @@ impl Token {
             if let Some(key) = &self.peer_key {
                 token.text("key").bytes(&key.0);
             }
+            token.text("name").text(self.name.as_str());
             token.text("password").text(&self.password.to_string());
             token.text("user").text(&self.user.to_string());
         });
@@ -80,6 +84,7 @@ impl Token {
         };
         Some(Token {
             user: UserId(stamp("user")?),
+            name: token.get("name")?.text()?.parse().ok()?,
             password: stamp("password")?,
             peer_key,
             expires: token.get("expires")?.int()?.try_into().ok()?,
@@ -101,7 +106,7 @@ fn from_hex(text: &str) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::control::names::{GroupName, UserName};
+    use crate::control::names::GroupName;
     use crate::control::stamp::GroupId;
     use crate::control::ticket::{SignedTicket, Ticket};
 
@@ -109,6 +114,7 @@ mod tests {
         let stamp = |time| Stamp { time, tracker: 1 };
         Token {
             user: UserId(stamp(5)),
+            name: "Bob~2".parse().unwrap(),
             password: stamp(6),
             peer_key: Some(PeerKey([9; 32])),
             expires: 1_800_000_000,

@@ -172,7 +172,7 @@ impl Database {
             self.read(table.name, table.read, &mut take)?;
         }
         let mut versions = Vec::new();
-        self.read("versions", |row| Ok(parse(row, "stamp")?), &mut |stamp| {
+        self.read("versions", |row| parse(row, "stamp"), &mut |stamp| {
             versions.push(stamp);
         })?;
         versions

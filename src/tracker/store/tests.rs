@@ -1,6 +1,8 @@
 use super::*;
 use crate::control::names::GroupName;
+use crate::control::stamp::Stamp;
 use crate::registry::change::Offer;
+use crate::registry::fact::Fact;
 use crate::torrent::id::PieceHash;
 use crate::torrent::layout::Layout;
 use crate::torrent::metainfo::Metainfo;
@@ -139,4 +141,141 @@ fn a_stopped_store_answers() {
     let hash = String::new();
     let answer = store.change(None, None, Change::CreateUser { name, hash });
     assert!(matches!(answer, Err(Refused::Internal(_))));
+}
+
+/// What another store lacks, piece by piece. How many pieces there were.
+fn tell(from: (&Store, &Known), to: (&Store, &Known)) -> usize {
+    let (ours, mut theirs) = (from.1.versions(), to.1.versions());
+    let mut pieces = 0;
+    while theirs.lacks(&ours) {
+        let piece = from.0.after(theirs.clone(), ours.clone()).unwrap();
+        let bytes = piece.encode();
+        theirs.merge(&piece.versions);
+        to.0.merge(Batch::decode(&bytes).unwrap()).unwrap();
+        assert!(!to.1.versions().lacks(&theirs));
+        pieces += 1;
+    }
+    pieces
+}
+
+fn digest(known: &Known) -> String {
+    known.look(|facts| facts.digest().to_string())
+}
+
+#[test]
+fn what_another_store_lacks_is_read_from_the_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let (first, known) = start(Some(&path));
+    fill(&first, &known);
+    let (second, other) =
+        Store::start(None, 2, Limits::default(), Arc::default(), Arc::default()).unwrap();
+    assert_eq!(tell((&first, &known), (&second, &other)), 1);
+    assert_eq!(digest(&other), digest(&known));
+    assert_eq!(
+        tell((&first, &known), (&second, &other)),
+        0,
+        "nothing twice"
+    );
+    // The clock of the other one goes on after what it was told.
+    let frank = user(&second, "frank");
+    assert!(Some(frank.0) > known.look(Facts::latest));
+    assert_eq!(tell((&second, &other), (&first, &known)), 1);
+    assert_eq!(digest(&other), digest(&known));
+    assert_eq!(other.versions(), known.versions());
+    // Also when the last facts of a tracker are superseded by another one's.
+    let yours = |known: &Known| Change::SetPassword {
+        was: known.look(|facts| facts.password(frank).unwrap().stamp),
+        hash: "$other".into(),
+    };
+    first.change(None, Some(frank), yours(&known)).unwrap();
+    tell((&first, &known), (&second, &other));
+    second.change(None, Some(frank), yours(&other)).unwrap();
+    tell((&second, &other), (&first, &known));
+    let (third, empty) = start(None);
+    tell((&first, &known), (&third, &empty));
+    assert_eq!(
+        tell((&first, &known), (&third, &empty)),
+        0,
+        "nothing for ever"
+    );
+    assert_eq!(empty.versions(), known.versions());
+    assert_eq!(digest(&empty), digest(&known));
+}
+
+#[test]
+fn many_facts_go_in_pieces_in_the_order_of_their_stamps() {
+    let (first, known) = start(None);
+    let (second, other) = start(None);
+    let stamp = |time| Stamp { time, tracker: 1 };
+    let name = |n: u64| format!("user{n}").parse().unwrap();
+    // Stamps of different lengths, and more facts than a piece has.
+    let times = (1..=6000).map(|n| n * n);
+    let entry = |time| Entry {
+        stamp: stamp(time),
+        fact: Fact::User {
+            id: UserId(stamp(time)),
+            name: name(time),
+        },
+    };
+    let entries: Vec<Entry> = times.map(entry).collect();
+    for entries in entries.chunks(2000) {
+        let versions = entries.iter().map(|entry| entry.stamp).collect();
+        let batch = Batch {
+            entries: entries.to_vec(),
+            versions,
+            ..Batch::default()
+        };
+        first.merge(batch).unwrap();
+    }
+    let piece = first.after(other.versions(), known.versions()).unwrap();
+    assert!(piece.entries.is_sorted_by_key(|entry| entry.stamp) && piece.entries.len() < 6000);
+    assert_eq!(
+        piece.versions.of(1),
+        piece.entries.last().unwrap().stamp.time
+    );
+    assert!(tell((&first, &known), (&second, &other)) > 1);
+    assert_eq!(digest(&other), digest(&known));
+}
+
+#[test]
+fn a_request_with_a_number_is_done_once_also_after_a_restart_and_elsewhere() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let (store, _) = start(Some(&path));
+    let alice = user(&store, "alice");
+    let number = |i| Some(RequestId([i; 16]));
+    let create = || Change::CreateGroup { group: group() };
+    let done = store.change(number(1), Some(alice), create()).unwrap();
+    assert_eq!(store.change(number(1), Some(alice), create()), Ok(done));
+    assert!(store.change(number(2), Some(alice), create()).is_err());
+    store.stop();
+    let (store, known) = start(Some(&path));
+    assert_eq!(known.answer(&RequestId([1; 16])), Some(done));
+    assert_eq!(known.answer(&RequestId([2; 16])), None);
+    assert_eq!(store.change(number(1), Some(alice), create()), Ok(done));
+    let (second, other) = start(None);
+    tell((&store, &known), (&second, &other));
+    assert_eq!(second.change(number(1), Some(alice), create()), Ok(done));
+    assert_eq!(digest(&other), digest(&known));
+}
+
+/// A file of the first version has no table of answers, and no versions.
+#[test]
+fn a_file_of_before_is_taken_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let (store, known) = start(Some(&path));
+    fill(&store, &known);
+    let (before, versions) = (digest(&known), known.versions());
+    store.stop();
+    drop(store);
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other
+        .execute_batch("DROP TABLE done; DROP TABLE versions; DROP INDEX users_order")
+        .unwrap();
+    drop(other);
+    let (_store, known) = start(Some(&path));
+    assert_eq!(digest(&known), before);
+    assert_eq!(known.versions(), versions);
 }

@@ -34,6 +34,7 @@ pub mod schedule;
 pub mod shake;
 pub mod tickets;
 pub mod tracker_link;
+pub mod trackers;
 pub mod view;
 
 use std::collections::HashMap;
@@ -75,6 +76,8 @@ use membership::{Membership, Unusable};
 use noise::NoiseError;
 use rate_limit::RateLimit;
 use tickets::Renewals;
+use tracker_link::{Contacts, TrackerLink};
+use trackers::Trackers;
 use view::{News, PeerRow, Status, TorrentView};
 
 /// Inputs that may wait for the engine. Whoever reports more waits.
@@ -147,6 +150,8 @@ pub struct Peer {
     pub account: Arc<Account>,
     /// Who we are in our groups.
     pub membership: Arc<Membership>,
+    /// Who answers us.
+    pub trackers: Arc<Trackers>,
     pub limits: Arc<Limits>,
     pub pool: Arc<HashPool>,
     pub open_files: Arc<OpenFiles>,
@@ -182,12 +187,18 @@ impl Peer {
         let membership = Membership::new(&config.trackers, config.check_tickets)?;
         let membership = Arc::new(membership);
         let account = Arc::new(Account::new(membership.keys.public));
+        let trackers = Arc::new(Trackers::new(config.trackers, to_news.clone()));
+        let contacts = Contacts {
+            trackers: trackers.clone(),
+            account: account.clone(),
+            membership: membership.clone(),
+        };
         let engine = Engine {
             identity,
             inputs: inbox,
             to_self: inputs.clone(),
             news: to_news.clone(),
-            announcer: Announcer::start(config.trackers.clone(), account.clone(), &inputs)?,
+            announcer: Announcer::start(contacts.clone(), &inputs)?,
             dialer: Dialer::start(&membership, &inputs, &stop)?,
             disk: Disk::start(folder.clone(), inputs.clone())?,
             pool: pool.clone(),
@@ -207,7 +218,7 @@ impl Peer {
             people: to_news,
             engine: inputs.clone(),
         };
-        let events = Events::start(config.trackers, account.clone(), told)?;
+        let events = Events::start(contacts, told)?;
         let engine = threads::spawn("engine", None, move || engine.run())?;
         let acceptor = Acceptor::start(listener, membership.clone(), inputs.clone(), stop.clone())?;
         let peer = Peer {
@@ -223,6 +234,7 @@ impl Peer {
             news,
             account,
             membership,
+            trackers,
             limits,
             pool,
             open_files: Arc::default(),
@@ -254,6 +266,22 @@ impl Peer {
         &self.news
     }
 
+    /// A connection to our trackers, which `stop` ends.
+    pub fn link(&self, stop: Stop) -> TrackerLink {
+        let contacts = Contacts {
+            trackers: self.trackers.clone(),
+            account: self.account.clone(),
+            membership: self.membership.clone(),
+        };
+        TrackerLink::new(contacts, stop)
+    }
+
+    /// Other trackers stand in tracker_info.txt.
+    pub fn set_trackers(&self, trackers: Vec<TrackerAddress>) {
+        self.membership.set_trackers(&trackers);
+        self.trackers.replace(trackers);
+    }
+
     /// Takes up what the folder remembers.
     fn take_up(&self) -> Result<Vec<String>, PeerError> {
         let remembered = self.folder.remembered()?;
@@ -267,7 +295,7 @@ impl Peer {
                 added: record.added,
                 downloaded: record.downloaded,
                 uploaded: record.uploaded,
-                published: false,
+                published: None,
             };
             let (storage, start) = (reopened.storage, reopened.start);
             let paused = record.paused;
@@ -282,14 +310,14 @@ impl Peer {
         Ok(notices)
     }
 
-    /// Serves content that was hashed just now. `published` says that our tracker knows the
-    /// share already.
+    /// Serves content that was hashed just now. `published` is the tracker of ours that
+    /// knows the share already.
     pub fn seed(
         &self,
         metainfo: Arc<Metainfo>,
         storage: Arc<dyn Storage>,
         share: Option<Share>,
-        published: bool,
+        published: Option<SocketAddr>,
     ) -> Result<(), PeerError> {
         let have = Bitfield::all(metainfo.layout.pieces());
         let beginning = Beginning {
@@ -447,8 +475,9 @@ impl Peer {
         if let Some(engine) = self.engine.take() {
             threads::join(engine);
         }
-        // It closes the account, which is needed to say goodbye to trackers.
+        // It closes the account, which was needed to say goodbye to trackers.
         self.events = None;
+        self.trackers.close();
         self.stop.request();
         self.connections.join();
     }
@@ -481,6 +510,6 @@ fn new_beginning(metainfo: Arc<Metainfo>, share: Option<Share>) -> Beginning {
         added,
         downloaded: 0,
         uploaded: 0,
-        published: false,
+        published: None,
     }
 }

@@ -3,6 +3,7 @@
 pub mod completion;
 pub mod demo;
 pub mod groups;
+pub mod hosting;
 pub mod interrupt;
 pub mod lines;
 pub mod listing;
@@ -13,6 +14,8 @@ pub mod screen;
 pub mod secret;
 pub mod sharing;
 pub mod table;
+pub mod tracker_choice;
 pub mod tracker_program;
+pub mod trackers;
 pub mod units;
 pub mod waiting;

@@ -58,7 +58,8 @@ fn start_peer(folder: &Path) -> PeerShell {
     let (peer, notices) = Peer::start(config).unwrap();
     assert!(notices.is_empty(), "{notices:?}");
     let interrupt = Arc::new(Interrupt::new());
-    PeerShell::new(peer, Vec::new(), folder.to_path_buf(), interrupt, false)
+    let info = folder.join("tracker_info.txt");
+    PeerShell::new(peer, info, folder.to_path_buf(), interrupt, false)
 }
 
 fn add(shell: &mut PeerShell, torrent: &Path) {

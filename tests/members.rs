@@ -49,7 +49,7 @@ impl User {
         let trackers = vec![tracker.clone()];
         let config = peer::Config::new(any_port(), trackers, &temp.join(name));
         let peer = Peer::start(config).unwrap().0;
-        let link = TrackerLink::new(vec![tracker.clone()], peer.account.clone(), Stop::new());
+        let link = peer.link(Stop::new());
         let name = name.parse().unwrap();
         User { peer, link, name }
     }
@@ -110,7 +110,7 @@ impl User {
         let metainfo = Arc::new(made.metainfo);
         let share = self.share_of(metainfo.name());
         self.peer
-            .seed(metainfo.clone(), made.storage, share, true)
+            .seed(metainfo.clone(), made.storage, share, Some(any_port()))
             .unwrap();
         metainfo
     }

@@ -15,13 +15,15 @@ use std::time::{Duration, Instant};
 
 use mini_bittorrent::announce::response::AnnounceResponse;
 use mini_bittorrent::announce::scrape::ScrapeResponse;
-use mini_bittorrent::control::key::{PeerKey, TrackerKey};
+use mini_bittorrent::control::key::TrackerKey;
 use mini_bittorrent::control::names::GroupName;
 use mini_bittorrent::control::reply::{FileEntry, Stats};
 use mini_bittorrent::control::request::Request;
 use mini_bittorrent::control::tracker_info::TrackerAddress;
 use mini_bittorrent::peer::account::Account;
-use mini_bittorrent::peer::tracker_link::{LinkError, TrackerLink};
+use mini_bittorrent::peer::membership::Membership;
+use mini_bittorrent::peer::tracker_link::{Contacts, LinkError, TrackerLink};
+use mini_bittorrent::peer::trackers::Trackers;
 use mini_bittorrent::peer::view::Status;
 use mini_bittorrent::runtime::channel::Channel;
 use mini_bittorrent::runtime::stop::Stop;
@@ -95,8 +97,16 @@ fn connections(stats: &Stats) -> u64 {
 }
 
 fn link(trackers: Vec<TrackerAddress>) -> TrackerLink {
-    let account = Arc::new(Account::new(PeerKey([1; 32])));
-    TrackerLink::new(trackers, account, Stop::new())
+    let membership = Arc::new(Membership::new(&trackers, true).unwrap());
+    let account = Arc::new(Account::new(membership.keys.public));
+    let (people, _) = crossbeam_channel::unbounded();
+    let trackers = Arc::new(Trackers::new(trackers, people));
+    let contacts = Contacts {
+        trackers,
+        account,
+        membership,
+    };
+    TrackerLink::new(contacts, Stop::new())
 }
 
 fn list_files(link: &mut TrackerLink) -> Result<Vec<FileEntry>, LinkError> {

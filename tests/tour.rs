@@ -105,10 +105,11 @@ impl Scene {
             port: tracker.local_addr().port(),
             key: None,
         }];
-        let config = peer::Config::new(any, trackers.clone(), &temp.path().join("seed"));
+        let config = peer::Config::new(any, trackers, &temp.path().join("seed"));
         let (peer, _) = Peer::start(config).unwrap();
         let upload = temp.path().to_path_buf();
-        let mut seed = PeerShell::new(peer, trackers, upload, Arc::new(Interrupt::new()), false);
+        let info = temp.path().join("tracker_info.txt");
+        let mut seed = PeerShell::new(peer, info, upload, Arc::new(Interrupt::new()), false);
         fs::write(temp.path().join(FILE), content()).unwrap();
         seed.run(&format!("upload_file \"{FILE}\"")).unwrap();
         fs::write(

@@ -28,12 +28,12 @@ fn start_peer(tracker: &Tracker, folder: &Path) -> PeerShell {
         port: at.port(),
         key: None,
     }];
-    let config = peer::Config::new(any_port(), trackers.clone(), &folder.join("download"));
+    let config = peer::Config::new(any_port(), trackers, &folder.join("download"));
     let (peer, notices) = Peer::start(config).unwrap();
     assert!(notices.is_empty(), "{notices:?}");
     PeerShell::new(
         peer,
-        trackers,
+        folder.join("tracker_info.txt"),
         folder.join("upload"),
         Arc::new(Interrupt::new()),
         false,

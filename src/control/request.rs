@@ -162,6 +162,22 @@ impl Request {
         }
     }
 
+    /// Whether it is not to be carried out twice, however often it is sent: it then has a number.
+    pub fn is_change(&self) -> bool {
+        matches!(
+            self,
+            Request::CreateUser { .. }
+                | Request::Passwd { .. }
+                | Request::CreateGroup { .. }
+                | Request::JoinGroup { .. }
+                | Request::LeaveGroup { .. }
+                | Request::AcceptRequest { .. }
+                | Request::RejectRequest { .. }
+                | Request::UploadFile(_)
+                | Request::StopShare { .. }
+        )
+    }
+
     pub fn parse(frame: &Frame) -> Result<Request, RequestError> {
         // Where seed 0's `announce <file>:<port>` will be told apart: `announce` with one word
         // is never one of ours.

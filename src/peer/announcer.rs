@@ -2,31 +2,29 @@
 //!
 //! | thread | does |
 //! |---|---|
-//! | `announce` | announces, publishes and fetches tickets at our tracker, one request after another |
+//! | `announce` | announces, publishes and fetches tickets at our tracker, one request after another; between them it looks whether a better tracker has come back |
 //! | `http-N` | announces at the HTTP trackers that torrents name |
 //!
 //! When to announce is the engine's to say; here is only the doing, because it may block.
 
 use std::io;
-use std::sync::Arc;
+use std::net::SocketAddr;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbounded};
 
 use crate::announce::request::AnnounceRequest;
 use crate::announce::response::AnnounceResponse;
 use crate::control::names::{GroupName, UserName};
 use crate::control::reply::{Code, IssuedTicket, ReplyError, Uploaded, announce_from_reply};
 use crate::control::request::{Request, Upload};
-use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::stop::Stop;
 use crate::runtime::threads;
 use crate::torrent::id::InfoHash;
 
-use super::account::Account;
 use super::engine::Input;
-use super::tracker_link::{LinkError, TrackerLink};
+use super::tracker_link::{Contacts, LinkError, TrackerLink};
 
 const HTTP_THREADS: usize = 2;
 /// How long an HTTP tracker may take to accept a connection (which cannot be cut short when the
@@ -52,6 +50,8 @@ pub struct Announced {
     pub result: Result<AnnounceResponse, AnnounceFailure>,
     /// Our tracker's: how many connections have been made. A new one may know nothing of us.
     pub connections: u64,
+    /// Where our tracker is.
+    pub at: Option<SocketAddr>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -104,11 +104,7 @@ pub struct Announcer {
 }
 
 impl Announcer {
-    pub fn start(
-        trackers: Vec<TrackerAddress>,
-        account: Arc<Account>,
-        engine: &Sender<Input>,
-    ) -> io::Result<Announcer> {
+    pub fn start(contacts: Contacts, engine: &Sender<Input>) -> io::Result<Announcer> {
         let stop = Stop::new();
         let agent = ureq::Agent::new_with_config(
             ureq::Agent::config_builder()
@@ -132,10 +128,8 @@ impl Announcer {
         announcer
             .threads
             .push(threads::spawn("announce", None, move || {
-                let mut link = TrackerLink::new(trackers, account, stop);
-                for job in our_jobs {
-                    ask_ours(&mut link, job, &to_engine);
-                }
+                let link = TrackerLink::new(contacts, stop);
+                serve_ours(link, &our_jobs, &to_engine);
                 drop(end_of_ours);
             })?);
         for i in 0..HTTP_THREADS {
@@ -203,6 +197,30 @@ impl Drop for Announcer {
     }
 }
 
+/// Does what is asked for, until nobody can ask any more. In between it keeps the link with the
+/// tracker that is used, and tells the engine of a new connection: its tracker may not know us.
+fn serve_ours(mut link: TrackerLink, jobs: &Receiver<Job>, engine: &Sender<Input>) {
+    let changed = link.trackers().changed().clone();
+    loop {
+        let connections = link.connections();
+        let look = link.next_look().map_or_else(never, after);
+        select! {
+            recv(jobs) -> job => match job {
+                Ok(job) => ask_ours(&mut link, job, engine),
+                Err(_) => return,
+            },
+            recv(changed) -> _ => link.look(),
+            recv(look) -> _ => link.look(),
+        }
+        if link.connections() != connections {
+            // The engine is gone only when everything ends.
+            let _ = engine.send(Input::NewTracker {
+                connections: link.connections(),
+            });
+        }
+    }
+}
+
 fn ask_ours(link: &mut TrackerLink, job: Job, engine: &Sender<Input>) {
     match job {
         Job::Announce {
@@ -224,6 +242,7 @@ fn ask_ours(link: &mut TrackerLink, job: Job, engine: &Sender<Input>) {
                 tracker,
                 result,
                 connections,
+                at: link.tracker(),
             };
             let _ = engine.send(Input::Announced(announced));
         }
@@ -291,6 +310,7 @@ fn ask_http(agent: &ureq::Agent, job: Job, engine: &Sender<Input>) {
         tracker,
         result,
         connections: 0,
+        at: None,
     };
     let _ = engine.send(Input::Announced(announced));
 }

@@ -75,6 +75,10 @@ pub enum Input {
         result: Result<(), StorageError>,
     },
     Announced(Announced),
+    /// There is a new connection to a tracker of ours, the how manieth.
+    NewTracker {
+        connections: u64,
+    },
     Ticket(TicketAnswer),
 }
 
@@ -153,24 +157,24 @@ impl Engine {
             Input::SpaceFound { info_hash } => self.space_found(now, info_hash),
             Input::Finished { info_hash, result } => self.finished(info_hash, result),
             Input::Announced(announced) => {
-                self.greet_new_tracker(now, &announced);
+                if announced.tracker == Tracker::Ours && announced.result.is_ok() {
+                    self.greet_new_tracker(now, announced.connections);
+                }
                 let (identity, announcer) = (self.identity, &self.announcer);
                 if let Some(torrent) = self.torrents.get_mut(&announced.info_hash) {
                     torrent.announced(now, announced, identity, announcer);
                 }
             }
+            Input::NewTracker { connections } => self.greet_new_tracker(now, connections),
             Input::Ticket(answer) => self.ticket_answered(now, answer),
         }
     }
 
-    /// Our tracker answers on a new connection: it may have been started anew, and know none of
-    /// our torrents.
-    fn greet_new_tracker(&mut self, now: Instant, announced: &Announced) {
-        if announced.tracker == Tracker::Ours
-            && announced.result.is_ok()
-            && announced.connections != self.tracker_connections
-        {
-            self.tracker_connections = announced.connections;
+    /// Our tracker answers on a new connection: it may have been started anew or be another one,
+    /// and know none of our torrents.
+    fn greet_new_tracker(&mut self, now: Instant, connections: u64) {
+        if connections != self.tracker_connections {
+            self.tracker_connections = connections;
             for torrent in self.torrents.values_mut() {
                 torrent.announce_again(now, &Tracker::Ours);
             }

@@ -1,8 +1,8 @@
 //! The thread `events`: hears from the tracker what happens in the user's groups.
 //!
 //! It keeps a connection that `subscribe` has turned into a stream of news, as long as somebody
-//! is logged in. A stream that breaks is taken up again where it ended, so that nothing is missed
-//! or told twice.
+//! is logged in. A stream that breaks is taken up again where it ended, at the next tracker if its
+//! own is gone, so that nothing is missed or told twice.
 
 use std::collections::HashMap;
 use std::io;
@@ -15,13 +15,12 @@ use crossbeam_channel::Sender;
 use crate::control::names::UserName;
 use crate::control::news::{self, NewsLine};
 use crate::control::stamp::Stamp;
-use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::stop::Stop;
 use crate::runtime::threads;
 
 use super::account::{Account, Login};
 use super::engine::{Command, Input};
-use super::tracker_link::{LinkError, TrackerLink};
+use super::tracker_link::{Contacts, LinkError, TrackerLink};
 use super::view::News;
 
 /// The pauses between two attempts to find a tracker, doubled from one to the next.
@@ -41,13 +40,9 @@ pub struct Events {
 }
 
 impl Events {
-    pub fn start(
-        trackers: Vec<TrackerAddress>,
-        account: Arc<Account>,
-        told: Told,
-    ) -> io::Result<Events> {
-        let for_thread = account.clone();
-        let run = move || run(trackers, &for_thread, &told);
+    pub fn start(contacts: Contacts, told: Told) -> io::Result<Events> {
+        let account = contacts.account.clone();
+        let run = move || run(contacts, &told);
         Ok(Events {
             account,
             thread: Some(threads::spawn("events", None, run)?),
@@ -64,8 +59,9 @@ impl Drop for Events {
     }
 }
 
-fn run(trackers: Vec<TrackerAddress>, account: &Arc<Account>, told: &Told) {
-    let mut link = TrackerLink::new(trackers, account.clone(), Stop::new());
+fn run(contacts: Contacts, told: &Told) {
+    let account = contacts.account.clone();
+    let mut link = TrackerLink::new(contacts, Stop::new());
     // How far each user has been told.
     let mut cursors: HashMap<UserName, Stamp> = HashMap::new();
     let mut pause = FIRST_PAUSE;

@@ -97,8 +97,8 @@ pub struct Managed {
     past: BTreeMap<SocketAddr, Past>,
     /// Bytes carried on connections that have ended, in this run and before.
     before: (u64, u64),
-    /// At which connection to our tracker the share was offered last.
-    published: Option<u64>,
+    /// Which of our trackers was offered the share last.
+    published: Option<Published>,
 }
 
 /// What a torrent starts from.
@@ -108,8 +108,17 @@ pub struct Beginning {
     pub added: u64,
     pub downloaded: u64,
     pub uploaded: u64,
-    /// Our tracker knows of the share already.
-    pub published: bool,
+    /// The tracker of ours that knows of the share already.
+    pub published: Option<SocketAddr>,
+}
+
+/// A tracker of ours that was offered a share.
+#[derive(Clone, Copy)]
+enum Published {
+    /// By the user's command, with the tracker there.
+    At(SocketAddr),
+    /// On this connection, the how manieth.
+    On(u64),
 }
 
 /// What the engine is to do after a torrent was told something.
@@ -153,7 +162,7 @@ impl Managed {
             banned: HashSet::new(),
             past: BTreeMap::new(),
             before: (begin.downloaded, begin.uploaded),
-            published: begin.published.then_some(0),
+            published: begin.published.map(Published::At),
         }
     }
 

@@ -23,15 +23,15 @@ use super::noise::{KeyPair, NoiseError};
 pub struct Membership {
     pub keys: KeyPair,
     check_tickets: bool,
-    /// The keys that stand in tracker_info.txt.
-    pinned: Vec<TrackerKey>,
-    /// How many trackers stand there without one: of so many a key is learned.
-    keyless: usize,
     state: RwLock<State>,
 }
 
 #[derive(Default)]
 struct State {
+    /// The keys that stand in tracker_info.txt.
+    pinned: Vec<TrackerKey>,
+    /// How many trackers stand there without one: of so many a key is learned.
+    keyless: usize,
     user: Option<UserName>,
     learned: Vec<TrackerKey>,
     clocks: HashMap<TrackerKey, TrackerClock>,
@@ -90,29 +90,47 @@ pub enum Unusable {
 impl Membership {
     /// With a fresh key. Without `check_tickets` everybody is let in, which only tests want.
     pub fn new(trackers: &[TrackerAddress], check_tickets: bool) -> Result<Membership, NoiseError> {
-        let pinned: Vec<TrackerKey> = trackers.iter().filter_map(|tracker| tracker.key).collect();
-        Ok(Membership {
+        let membership = Membership {
             keys: KeyPair::generate()?,
             check_tickets,
-            keyless: trackers.len() - pinned.len(),
-            pinned,
             state: RwLock::default(),
-        })
+        };
+        membership.set_trackers(trackers);
+        Ok(membership)
+    }
+
+    /// Other trackers stand in tracker_info.txt. Keys that were learned are kept.
+    pub fn set_trackers(&self, trackers: &[TrackerAddress]) {
+        let pinned: Vec<TrackerKey> = trackers.iter().filter_map(|tracker| tracker.key).collect();
+        let mut state = self.state.write();
+        state.keyless = trackers.len() - pinned.len();
+        state.pinned = pinned;
     }
 
     /// A tracker has let a user in. Their tickets stay if they were in already.
     pub fn log_in(&self, now: Instant, answer: &LoggedIn) -> Result<(), Unusable> {
-        for key in &answer.tracker_keys {
-            self.believe(*key)?;
-        }
+        self.heard(now, answer)?;
         let mut state = self.state.write();
-        if let Some(own) = answer.tracker_keys.first() {
-            state.set_clock(*own, answer.now, now);
-        }
         if state.user.as_ref() != Some(&answer.user) {
             state.tickets.clear();
         }
         state.user = Some(answer.user.clone());
+        Ok(())
+    }
+
+    /// A tracker shows its key, its clock, and the keys of those that it is in sync with.
+    pub fn heard(&self, now: Instant, answer: &LoggedIn) -> Result<(), Unusable> {
+        let Some((own, others)) = answer.tracker_keys.split_first() else {
+            return Ok(());
+        };
+        self.believe(*own)?;
+        for other in others {
+            // Its tracker_info.txt may have more lines than ours: those are none of our trackers.
+            if let Err(unknown) = self.believe(*other) {
+                log::debug!(target: "tracker", "{own} names others: {unknown}");
+            }
+        }
+        self.state.write().set_clock(*own, answer.now, now);
         Ok(())
     }
 
@@ -229,23 +247,27 @@ impl Membership {
     }
 
     fn believes(&self, tracker: TrackerKey) -> bool {
-        self.pinned.contains(&tracker) || self.state.read().learned.contains(&tracker)
+        self.state.read().believes(tracker)
     }
 
     fn believe(&self, tracker: TrackerKey) -> Result<(), Unusable> {
-        if self.believes(tracker) {
+        let mut state = self.state.write();
+        if state.believes(tracker) {
             return Ok(());
         }
-        let learned = &mut self.state.write().learned;
-        if learned.len() >= self.keyless {
+        if state.learned.len() >= state.keyless {
             return Err(Unusable::OtherTracker(tracker));
         }
-        learned.push(tracker);
+        state.learned.push(tracker);
         Ok(())
     }
 }
 
 impl State {
+    fn believes(&self, tracker: TrackerKey) -> bool {
+        self.pinned.contains(&tracker) || self.learned.contains(&tracker)
+    }
+
     fn set_clock(&mut self, tracker: TrackerKey, showed: u64, at: Instant) {
         self.clocks.insert(tracker, TrackerClock { showed, at });
     }
@@ -452,16 +474,43 @@ mod tests {
     }
 
     #[test]
+    fn a_tracker_vouches_for_those_that_it_is_in_sync_with() {
+        let start = Instant::now();
+        let [one, two, three, four] = [1, 2, 3, 4].map(tracker);
+        let says = |keys: [&SigningKey; 3]| LoggedIn {
+            tracker_keys: keys.map(key_of).to_vec(),
+            ..answer("alice", &one)
+        };
+        let membership = member(start);
+        membership.set_trackers(&[line(None), line(None), line(None)]);
+        membership
+            .log_in(start, &says([&one, &two, &three]))
+            .unwrap();
+        // Of a tracker that we have not spoken to, by the clock that we know.
+        for by in [&two, &three] {
+            let good = ticket(PEER).sign(by);
+            assert!(membership.check(start, good.as_bytes(), PEER).is_ok());
+        }
+        // There is room for no more, but whom we know we go on with.
+        assert_eq!(membership.heard(start, &says([&two, &four, &one])), Ok(()));
+        assert!(!membership.believes(key_of(&four)));
+        let refused = membership.heard(start, &says([&four, &two, &one]));
+        assert_eq!(refused, Err(Unusable::OtherTracker(key_of(&four))));
+        // With keys in the file, nobody else's are learned.
+        let lines = [line(Some(key_of(&one))), line(Some(key_of(&two)))];
+        let pinned = Membership::new(&lines, true).unwrap();
+        pinned.log_in(start, &says([&one, &two, &three])).unwrap();
+        assert!(pinned.believes(key_of(&two)) && !pinned.believes(key_of(&three)));
+    }
+
+    #[test]
     fn every_tracker_has_its_own_clock() {
         let start = Instant::now();
         let membership = member(start);
         // Another tracker's clock is an hour ahead.
         let ahead = tracker(2);
-        let lines = [line(None), line(None)];
-        let both = Membership {
-            keyless: lines.len(),
-            ..membership
-        };
+        membership.set_trackers(&[line(None), line(None)]);
+        let both = membership;
         let answer = LoggedIn {
             now: NOW + 3600,
             ..answer("alice", &ahead)

@@ -1,23 +1,33 @@
 //! A connection to the first living tracker of tracker_info.txt, for control lines.
 //!
-//! Every request of ours may be sent twice without harm, so a request whose connection broke is
-//! sent again on a new one. Whoever is logged in at this peer is so on every connection: before a
-//! request the connection is brought up to the login that counts now.
+//! If the connection breaks in the middle of a request, the request is sent again: to the same
+//! tracker on a new connection, or to the next one. A request that changes something carries a
+//! number, drawn once, by which trackers know that they have carried it out already
+//! ([`RequestId`]); all others may be sent twice without harm.
+//!
+//! Whoever is logged in at this peer is so on every connection: before a request the connection is
+//! brought up to the login that counts now. Trackers accept each other's tokens.
+//!
+//! All links of a peer go to the same tracker: one whose tracker is not the one that [`Trackers`]
+//! uses moves there with its next request.
 
 use std::io::{self, BufReader, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 use crate::control::frame::{Frame, FrameError, LineError, read_frame};
 use crate::control::key::TrackerKey;
 use crate::control::names::UserName;
 use crate::control::news::NewsLine;
 use crate::control::password::Password;
-use crate::control::reply::{Code, LoggedIn, Reply, ReplyError};
+use crate::control::reply::{
+    CATCHING_UP, Code, LoggedIn, Reply, ReplyError, TrackerEntry, TrackerState,
+};
 use crate::control::request::Request;
+use crate::control::request_id::RequestId;
 use crate::control::stamp::Stamp;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::channel::Channel;
@@ -26,11 +36,16 @@ use crate::runtime::stream::{POLL, Stream};
 use crate::runtime::tls::{self, TlsError};
 
 use super::account::Account;
+use super::membership::{Membership, Unusable};
+use super::trackers::{Trackers, Trouble};
 
 /// How long one tracker may take to accept a connection. Bounds the end of the program, too.
 const CONNECT: Duration = Duration::from_millis(1200);
 /// How long a tracker may take to answer.
 const REPLY: Duration = Duration::from_secs(5);
+
+/// How often it is looked whether an idle connection is still there.
+const GLANCE: Duration = Duration::from_secs(2);
 
 /// How long a stream of news may be silent: trackers send a `PING` every 30 s.
 const NEWS_SILENCE: Duration = Duration::from_secs(75);
@@ -41,6 +56,9 @@ pub enum LinkError {
     /// Nobody answers: every tracker with its reason.
     #[error("no tracker can be reached: {}", .0.join("; "))]
     NoTracker(Vec<String>),
+    /// We were told to stop.
+    #[error("nobody was asked any more: given up")]
+    GivenUp,
     /// The tracker answered with an error.
     #[error(transparent)]
     Refused(#[from] ReplyError),
@@ -50,7 +68,7 @@ pub enum LinkError {
 
 impl LinkError {
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, LinkError::NoTracker(_))
+        matches!(self, LinkError::NoTracker(_) | LinkError::GivenUp)
     }
 }
 
@@ -75,26 +93,58 @@ enum Broken {
     #[error("another user is logged in by now")]
     OtherLogin,
     #[error(transparent)]
+    OtherTracker(#[from] Unusable),
+    #[error("{0}")]
+    CatchingUp(String),
+    #[error(transparent)]
     Reply(#[from] ReplyError),
 }
 
 impl Broken {
-    /// The user should know, though another tracker may serve as well.
-    fn is_distrust(&self) -> bool {
-        matches!(self, Broken::WrongKey { .. } | Broken::NoTls(_))
+    fn trouble(&self) -> Trouble {
+        let why = self.to_string();
+        match self {
+            Broken::WrongKey { .. } | Broken::NoTls(_) | Broken::OtherTracker(_) => {
+                Trouble::Distrusted(why)
+            }
+            Broken::CatchingUp(_) => Trouble::CatchingUp(why),
+            _ => Trouble::NoAnswer(why),
+        }
+    }
+
+    /// Whether it says something about the tracker that a connection which was good is so no
+    /// longer. That it was closed does not: trackers close what is idle.
+    fn is_verdict(&self) -> bool {
+        match self {
+            Broken::Io(error) | Broken::Frame(FrameError::Io(error)) => {
+                error.kind() == io::ErrorKind::TimedOut
+            }
+            Broken::CatchingUp(_) => true,
+            _ => false,
+        }
     }
 }
 
+/// What all links of a peer share.
+#[derive(Clone)]
+pub struct Contacts {
+    pub trackers: Arc<Trackers>,
+    pub account: Arc<Account>,
+    pub membership: Arc<Membership>,
+}
+
 pub struct TrackerLink {
-    trackers: Vec<TrackerAddress>,
-    account: Arc<Account>,
+    contacts: Contacts,
     stop: Stop,
     open: Option<Open>,
     /// How many connections have been made: a new one may be to a tracker that knows nothing.
     connections: u64,
+    /// The last request was sent more than once.
+    repeated: bool,
 }
 
 struct Open {
+    tracker: TrackerAddress,
     address: SocketAddr,
     channel: BufReader<Channel>,
     /// The number of the login that was made on it.
@@ -103,13 +153,13 @@ struct Open {
 
 impl TrackerLink {
     /// Connects when the first request is made.
-    pub fn new(trackers: Vec<TrackerAddress>, account: Arc<Account>, stop: Stop) -> TrackerLink {
+    pub fn new(contacts: Contacts, stop: Stop) -> TrackerLink {
         TrackerLink {
-            trackers,
-            account,
+            contacts,
             stop,
             open: None,
             connections: 0,
+            repeated: false,
         }
     }
 
@@ -117,6 +167,10 @@ impl TrackerLink {
     /// the one of the open connection.
     pub fn set_stop(&mut self, stop: Stop) {
         self.stop = stop;
+    }
+
+    pub fn trackers(&self) -> &Trackers {
+        &self.contacts.trackers
     }
 
     /// The tracker that answered last.
@@ -128,46 +182,117 @@ impl TrackerLink {
         self.connections
     }
 
-    /// Asks the tracker and waits for its answer, at most some seconds.
+    /// Asks the tracker and waits for its answer, at most some seconds for each tracker.
     pub fn request(&mut self, request: &Request) -> Result<Reply, LinkError> {
-        let bytes = Zeroizing::new(request.encode()?);
-        if let Some(mut open) = self.open.take() {
+        let bytes = encode(request)?;
+        self.repeated = false;
+        if let Some(mut open) = self.take_open() {
             match self.ask(&mut open, &bytes) {
                 Ok(reply) => {
                     self.open = Some(open);
-                    return reply.map_err(LinkError::Refused);
+                    return Ok(reply);
                 }
-                Err(error) => log::debug!(target: "tracker", "{}: {error}", open.address),
+                Err(error) => {
+                    log::debug!(target: "tracker", "{}: {error}", open.address);
+                    if error.is_verdict() && !self.stop.is_requested() {
+                        self.contacts
+                            .trackers
+                            .failed(&open.tracker, error.trouble());
+                    }
+                }
             }
         }
         let mut tried = Vec::new();
-        let mut distrusted = 0;
-        for tracker in &self.trackers {
-            let answer = connect(tracker, &self.stop).and_then(|mut open| {
-                let reply = self.ask(&mut open, &bytes)?;
-                Ok((open, reply))
-            });
-            match answer {
-                Ok((open, reply)) => {
-                    if distrusted > 0 {
-                        log::warn!(target: "tracker", "not with the first tracker: {}", tried.join("; "));
-                    }
-                    self.connections += 1;
-                    self.open = Some(open);
-                    return reply.map_err(LinkError::Refused);
-                }
-                Err(error) => {
-                    distrusted += usize::from(error.is_distrust());
-                    tried.push(format!("{tracker}: {error}"));
-                }
+        let mut catching_up = None;
+        for tracker in self.contacts.trackers.to_try() {
+            match self.try_one(&tracker, &bytes, |_| Ok(())) {
+                Ok(reply) => return Ok(reply),
+                Err(_) if self.stop.is_requested() => return Err(LinkError::GivenUp),
+                Err(Broken::CatchingUp(sentence)) => catching_up = Some(sentence),
+                Err(error) => tried.push(format!("{tracker}: {error}")),
             }
         }
-        Err(LinkError::NoTracker(tried))
+        self.contacts.trackers.none_left();
+        Err(match catching_up {
+            // There is one, and it can be asked again.
+            Some(sentence) => LinkError::Refused(ReplyError::Refused {
+                code: Code::Busy,
+                sentence,
+            }),
+            None => LinkError::NoTracker(tried),
+        })
+    }
+
+    /// In which time to [`look`](Self::look), if ever.
+    pub fn next_look(&self) -> Option<Duration> {
+        let glance = self.open.is_some().then_some(GLANCE);
+        let better = self.contacts.trackers.next_look();
+        [glance, better].into_iter().flatten().min()
+    }
+
+    /// Looks whether a tracker has come back that comes before the one that is used, whether that
+    /// one is still there, and moves to where the other links are.
+    pub fn look(&mut self) {
+        let Ok(bytes) = encode(&Request::Trackers) else {
+            return;
+        };
+        for tracker in self.contacts.trackers.to_look_at() {
+            if self.try_one(&tracker, &bytes, knows_all).is_ok() {
+                return;
+            }
+            if self.stop.is_requested() {
+                return;
+            }
+        }
+        self.contacts.trackers.none_left();
+        let there = |open: &Open| !open.channel.get_ref().stream().is_over();
+        self.open = self.take_open().filter(there);
+        if self.open.is_none() && self.contacts.trackers.used().is_some() {
+            let moved = self.request(&Request::Ping);
+            if let Err(error) = moved {
+                log::debug!(target: "tracker", "{error}");
+            }
+        }
+    }
+
+    /// The connection, if it is to the tracker that is used.
+    fn take_open(&mut self) -> Option<Open> {
+        let open = self.open.take();
+        open.filter(|open| self.contacts.trackers.is_used(&open.tracker))
+    }
+
+    /// Asks a tracker on a new connection, which is kept if it answers, and as it should.
+    fn try_one(
+        &mut self,
+        tracker: &TrackerAddress,
+        bytes: &[u8],
+        check: fn(&Reply) -> Result<(), Broken>,
+    ) -> Result<Reply, Broken> {
+        let answer = connect(tracker, &self.stop).and_then(|mut open| {
+            let reply = self.ask(&mut open, bytes)?;
+            check(&reply)?;
+            Ok((open, reply))
+        });
+        match answer {
+            Ok((open, reply)) => {
+                self.contacts.trackers.answered(tracker);
+                self.connections += 1;
+                self.open = Some(open);
+                Ok(reply)
+            }
+            Err(error) => {
+                log::debug!(target: "tracker", "{tracker}: {error}");
+                if !self.stop.is_requested() {
+                    self.contacts.trackers.failed(tracker, error.trouble());
+                }
+                Err(error)
+            }
+        }
     }
 
     /// Logs a user in, here and for everybody who shares the account.
     pub fn log_in(&mut self, user: UserName, password: Password) -> Result<LoggedIn, LinkError> {
-        let peer_key = Some(self.account.peer_key);
+        let peer_key = Some(self.contacts.account.peer_key);
         let request = Request::Login {
             user,
             password,
@@ -178,12 +303,28 @@ impl TrackerLink {
 
     /// Changes the password of who is logged in. Every other login of theirs ends.
     pub fn change_password(&mut self, old: Password, new: Password) -> Result<LoggedIn, LinkError> {
-        self.take_login(&Request::Passwd { old, new })
+        let user = self.contacts.account.user();
+        let request = Request::Passwd {
+            old,
+            new: new.clone(),
+        };
+        let changed = self.take_login(&request);
+        match (&changed, user) {
+            // A tracker may have changed it, and died before it said so. With the old password our
+            // login has ended then, everywhere.
+            (
+                Err(LinkError::Refused(ReplyError::Refused {
+                    code: Code::Denied, ..
+                })),
+                Some(user),
+            ) if self.repeated => self.log_in(user, new).or(changed),
+            _ => changed,
+        }
     }
 
     fn take_login(&mut self, request: &Request) -> Result<LoggedIn, LinkError> {
         let answer = LoggedIn::from_reply(self.request(request)?)?;
-        let number = self.account.log_in(&answer);
+        let number = self.contacts.account.log_in(&answer);
         if let Some(open) = &mut self.open {
             open.login = Some(number);
         }
@@ -212,8 +353,9 @@ impl TrackerLink {
     }
 
     /// The answer to a request, after the login that counts now.
-    fn ask(&self, open: &mut Open, bytes: &[u8]) -> Result<Result<Reply, ReplyError>, Broken> {
-        let login = self.account.login();
+    fn ask(&mut self, open: &mut Open, bytes: &[u8]) -> Result<Reply, Broken> {
+        let account = &self.contacts.account;
+        let login = account.login();
         let number = login.as_ref().map(|login| login.number);
         if open.login.is_some() && open.login != number {
             // It was another user's, or nobody is logged in any more.
@@ -222,9 +364,10 @@ impl TrackerLink {
         if let Some(login) = login.filter(|_| open.login.is_none()) {
             let request = Request::Resume { token: login.token };
             let reply = open.exchange(&request.encode().map_err(FrameError::Line)?)?;
-            match LoggedIn::from_reply(Reply::parse(reply)?) {
+            match LoggedIn::from_reply(current(Reply::parse(reply)?)?) {
                 Ok(answer) => {
-                    self.account.renew(login.number, answer.token);
+                    self.contacts.membership.heard(Instant::now(), &answer)?;
+                    account.renew(login.number, answer.token);
                     open.login = number;
                 }
                 Err(ReplyError::Refused {
@@ -232,12 +375,48 @@ impl TrackerLink {
                     sentence,
                 }) => {
                     log::warn!(target: "tracker", "{} is logged out: {sentence}", login.user);
-                    self.account.lose(login.number);
+                    account.lose(login.number);
                 }
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(Reply::parse(open.exchange(bytes)?))
+        let answer = open.exchange(bytes);
+        self.repeated |= answer.is_err();
+        current(Reply::parse(answer?)?)
+    }
+}
+
+/// A line, with a number if it is not to be carried out twice.
+fn encode(request: &Request) -> Result<Zeroizing<Vec<u8>>, LineError> {
+    let mut frame = request.to_frame();
+    if request.is_change() {
+        let id = RequestId(rand::random());
+        frame.words.insert(0, id.to_string());
+    }
+    let bytes = frame.encode().map(Zeroizing::new);
+    // There may be a password in it.
+    frame.words.zeroize();
+    bytes
+}
+
+/// An answer of a tracker that knows what the others know.
+fn current(reply: Reply) -> Result<Reply, Broken> {
+    match reply {
+        Reply::Err {
+            code: Code::Busy,
+            sentence,
+        } if sentence.starts_with(CATCHING_UP) => Err(Broken::CatchingUp(sentence)),
+        reply => Ok(reply),
+    }
+}
+
+/// What a tracker says of itself in a list of trackers.
+fn knows_all(reply: &Reply) -> Result<(), Broken> {
+    let list = TrackerEntry::list_from_reply(reply.clone()).unwrap_or_default();
+    let catches_up = |entry: &TrackerEntry| entry.state == TrackerState::CatchingUp;
+    match list.into_iter().find(catches_up) {
+        Some(entry) => Err(Broken::CatchingUp(entry.why)),
+        None => Ok(()),
     }
 }
 
@@ -262,6 +441,7 @@ fn connect(tracker: &TrackerAddress, stop: &Stop) -> Result<Open, Broken> {
         match channel {
             Ok(channel) => {
                 return Ok(Open {
+                    tracker: tracker.clone(),
                     address,
                     channel: BufReader::new(channel),
                     login: None,

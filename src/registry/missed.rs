@@ -122,8 +122,11 @@ impl Missed<'_> {
             let (group, file) = (self.name.clone(), name.clone());
             let living = self.group.file(name);
             if living.is_none() {
-                let ends = offer.holders.values().filter(|latest| !latest.value);
-                let end = ends.map(|latest| latest.stamp).max();
+                let ends = offer.holders.iter().filter(|(_, latest)| !latest.value);
+                let last = ends.max_by_key(|(_, latest)| latest.stamp);
+                // Who has ended it knows.
+                let end = last.filter(|(user, _)| **user != self.user);
+                let end = end.map(|(_, latest)| latest.stamp);
                 let ended = end.filter(|end| *end > since && share.stamp <= since);
                 missed.extend(ended.map(|end| (end, News::Gone { group, file })));
                 continue;

@@ -71,6 +71,18 @@ impl Stream {
         self.patiently(|socket| socket.peek(buffer))
     }
 
+    /// Whether an idle connection is over: the other side has gone, or says what nobody asked for.
+    /// Does not wait. Nobody else may be using the connection just now.
+    pub fn is_over(&self) -> bool {
+        let look = || {
+            self.socket.set_nonblocking(true)?;
+            let peeked = self.socket.peek(&mut [0]);
+            self.socket.set_nonblocking(false)?;
+            peeked
+        };
+        !look().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+    }
+
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
         self.socket.peer_addr()
     }
@@ -177,6 +189,15 @@ mod tests {
         assert_eq!(near.peek(&mut [0; 4]).unwrap(), 1);
         let error = near.read_exact(&mut [0; 4]).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+    }
+
+    #[test]
+    fn an_idle_stream_shows_that_the_other_side_has_gone() {
+        let (mut near, far, _stop) = pair(Duration::from_secs(60));
+        assert!(!near.is_over());
+        drop(far);
+        assert_eq!(near.read(&mut [0]).unwrap(), 0);
+        assert!(near.is_over());
     }
 
     #[test]

@@ -190,11 +190,16 @@ pub fn info(shell: &PeerShell) -> Result<String, ShellError> {
     let torrents = shell.peer.torrents()?;
     let sum = |of: fn(&TorrentView) -> u64| torrents.iter().map(of).sum::<u64>();
     let limit = |limit: Option<u64>| limit.map_or("none".into(), units::rate);
-    let trackers: Vec<String> = shell
+    let trackers = shell
+        .peer
         .trackers
-        .iter()
-        .map(|tracker| format!("{}:{}", tracker.host, tracker.port))
-        .collect();
+        .view()
+        .into_iter()
+        .map(|view| match view.used {
+            true => format!("{} (in use)", view.tracker),
+            false => view.tracker.to_string(),
+        });
+    let trackers: Vec<String> = trackers.collect();
     let seeds = |torrent: &TorrentView| torrent.status == Status::Seeding;
     let fetches = |torrent: &TorrentView| torrent.status == Status::Downloading;
     let seeding = torrents.iter().any(seeds) && !torrents.iter().any(fetches);

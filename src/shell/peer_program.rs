@@ -19,13 +19,13 @@ use crate::torrent::choker::DEFAULT_SLOTS;
 
 use super::completion::Completion;
 use super::demo;
+use super::hosting::Hosted;
 use super::interrupt::Interrupt;
 use super::lines::{Lines, Next, Prompt};
 use super::listing;
 use super::news;
 use super::peer_shell::{Flow, PeerShell, ShellError};
-use super::screen::Screen;
-use super::screen::say;
+use super::screen::{Screen, complain, say};
 
 /// A BitTorrent peer with a prompt.
 #[derive(Parser, Debug)]
@@ -46,6 +46,9 @@ pub struct Args {
     /// How many peers are served at once, a torrent
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SLOTS)]
     pub slots: NonZeroUsize,
+    /// Run this tracker of the file, too, in this program: its number, counted from 1
+    #[arg(long, value_name = "N")]
+    pub with_tracker: Option<usize>,
     /// Run these commands instead of a prompt
     #[arg(short, long, value_name = "\"COMMAND; COMMAND\"")]
     pub command: Option<String>,
@@ -103,19 +106,23 @@ fn start(args: &Args, interrupt: Arc<Interrupt>) -> Result<PeerShell, ShellError
     let trackers = read_tracker_info(&args.tracker_info)?;
     let config = Config {
         slots: args.slots.get(),
-        ..Config::new(args.address, trackers.clone(), &args.download)
+        ..Config::new(args.address, trackers, &args.download)
     };
+    // Before the peer, which then finds it.
+    let hosted = args.with_tracker.map(|number| {
+        let hosted = Hosted::start(&args.tracker_info, number)?;
+        say!("{}", hosted.sentence());
+        Ok::<Hosted, ShellError>(hosted)
+    });
+    let hosted = hosted.transpose()?;
     let (peer, notices) = Peer::start(config)?;
     notices.iter().for_each(|notice| eprintln!("{notice}"));
     say!("listening on {}", peer.local_addr());
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
-    Ok(PeerShell::new(
-        peer,
-        trackers,
-        args.upload.clone(),
-        interrupt,
-        terminal,
-    ))
+    let (info, upload) = (args.tracker_info.clone(), args.upload.clone());
+    let mut shell = PeerShell::new(peer, info, upload, interrupt, terminal);
+    shell.hosted = hosted;
+    Ok(shell)
 }
 
 /// The trackers that a file names.
@@ -207,14 +214,14 @@ fn batch(shell: &mut PeerShell, lines: impl Iterator<Item = Zeroizing<String>>) 
     for line in lines {
         // It was meant for the whole batch, whatever was being done.
         if shell.interrupt.came() {
-            eprintln!("{}", ShellError::Interrupted);
+            complain(&ShellError::Interrupted);
             return false;
         }
         match shell.run(&line) {
             Ok(Flow::Next) => {}
             Ok(Flow::Quit) => break,
             Err(error) => {
-                eprintln!("{error}");
+                complain(&error);
                 good = false;
                 if matches!(error, ShellError::Interrupted) {
                     break;

@@ -14,7 +14,6 @@ use crate::control::frame::{LineError, split_words};
 use crate::control::names::{GroupName, UserName};
 use crate::control::reply::ReplyError;
 use crate::control::request::Request;
-use crate::control::tracker_info::TrackerAddress;
 use crate::peer::engine::EngineError;
 use crate::peer::hashing::make::MakeError;
 use crate::peer::tracker_link::{LinkError, TrackerLink};
@@ -25,16 +24,21 @@ use crate::storage::probe::part_path;
 use crate::torrent::metainfo::MetainfoError;
 
 use super::completion::Names;
+use super::hosting::{self, Hosted};
 use super::interrupt::Interrupt;
 use super::screen::say;
-use super::{groups, listing, sharing, units, waiting};
+use super::{groups, listing, sharing, trackers, units, waiting};
 
 /// A peer and all that its prompt needs.
 pub struct PeerShell {
     pub peer: Peer,
     /// For the commands; the peer has its own for announces.
     pub link: TrackerLink,
-    pub trackers: Vec<TrackerAddress>,
+    /// The tracker that runs in this program, if one does. It ends after the peer, which says
+    /// goodbye to it.
+    pub hosted: Option<Hosted>,
+    /// The file that names the trackers.
+    pub tracker_info: PathBuf,
     pub upload: PathBuf,
     pub interrupt: Arc<Interrupt>,
     /// People watch: bars may move, and a key may be pressed.
@@ -92,16 +96,17 @@ impl From<EngineError> for ShellError {
 impl PeerShell {
     pub fn new(
         peer: Peer,
-        trackers: Vec<TrackerAddress>,
+        tracker_info: PathBuf,
         upload: PathBuf,
         interrupt: Arc<Interrupt>,
         terminal: bool,
     ) -> PeerShell {
-        let link = TrackerLink::new(trackers.clone(), peer.account.clone(), interrupt.stop());
+        let link = peer.link(interrupt.stop());
         PeerShell {
             peer,
             link,
-            trackers,
+            hosted: None,
+            tracker_info,
             upload,
             interrupt,
             terminal,
@@ -112,9 +117,7 @@ impl PeerShell {
     /// that the tracker lists.
     pub fn names(&self) -> Names {
         let torrents = self.peer.torrent_names();
-        let account = self.peer.account.clone();
-        let link = TrackerLink::new(self.trackers.clone(), account, Stop::new());
-        let link = Mutex::new(link);
+        let link = Mutex::new(self.peer.link(Stop::new()));
         Box::new(move |kind, words| {
             let link = &mut *link.lock();
             let group = words.get(1).and_then(|word| word.parse::<GroupName>().ok());
@@ -190,6 +193,9 @@ impl PeerShell {
                 listing::show_peers(&self.peer.peers()?, name)
             }
             "info" => listing::info(self)?,
+            "trackers" => trackers::trackers(self)?,
+            "host_tracker" => hosting::host_tracker(self, args.one("number"))?,
+            "reload" => trackers::reload(self)?,
             "progress" => waiting::progress(self)?,
             "wait" => waiting::wait(self)?,
             "pause" => {

@@ -26,6 +26,11 @@ pub fn print_line(text: &str) {
     let _ = writeln!(io::stdout(), "{text}");
 }
 
+/// An error of a command, to standard error: in one piece, because news may come at the same time.
+pub fn complain(error: &dyn std::fmt::Display) {
+    let _ = io::stderr().write_all(format!("{error}\n").as_bytes());
+}
+
 /// Texts that may wait for the prompt; further ones are lost.
 const WAITING: usize = 4096;
 

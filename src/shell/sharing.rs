@@ -124,14 +124,14 @@ pub fn upload_file(
             };
             let how = format!("download_file {how}{}", quoted(&name));
             (
-                true,
+                shell.link.tracker(),
                 format!(
                     "File uploaded successfully: {name} ({size}) is shared{with}. Others get it with: {how}"
                 ),
             )
         }
         Err(error) if error.is_unreachable() => (
-            false,
+            None,
             format!("{name} ({size}) is ready, but {error}. It is shared as soon as one answers."),
         ),
         Err(error) => return Err(error.into()),

@@ -1,30 +1,25 @@
 //! The program `tracker`: its command line and its prompt.
 
 use std::io::{self, IsTerminal};
-use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 
 use clap::Parser;
 
 use crate::control::command::{self, Kind, Place};
 use crate::control::frame::split_words;
-use crate::control::reply::TrackerEntry;
-use crate::control::tracker_info::TrackerAddress;
-use crate::tracker::identity::{Identity, IdentityError};
 use crate::tracker::state::State;
 use crate::tracker::{Config, Tracker};
 
 use super::completion::Completion;
 use super::interrupt::Interrupt;
 use super::lines::{Lines, Next, Prompt};
-use super::peer_program::read_tracker_info;
 use super::peer_shell::{Flow, ShellError, help, needed};
 use super::screen::Screen;
 use super::screen::say;
 use super::table::{Align, table};
-use super::units;
+use super::tracker_choice::TrackerChoice;
+use super::{trackers, units};
 
 /// A BitTorrent tracker with a prompt.
 #[derive(Parser, Debug)]
@@ -82,29 +77,25 @@ pub fn run(args: Args) -> ExitCode {
 
 fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
     let other = |error: &dyn std::fmt::Display| ShellError::Other(error.to_string());
-    let trackers = read_tracker_info(&args.tracker_info)?;
-    let own = own_line(args, &trackers)?;
-    let identity = identity(args)?;
+    let choice = TrackerChoice {
+        tracker_info: args.tracker_info.clone(),
+        number: args.number,
+        key_file: args.key_file.clone(),
+        db: args.db.clone(),
+        sync_without_keys: args.sync_without_keys,
+    };
     if args.key {
-        println!("{}", line_with_key(&own, &identity));
+        println!("{}", choice.line_with_key()?);
         return Ok(true);
     }
-    check_key(args, &own, &identity)?;
-    let address = own_address(args, &own)?;
+    let chosen = choice.config()?;
     let interrupt = Interrupt::on_signals().map_err(|error| other(&error))?;
     let config = Config {
         connections: args.connections,
         connections_per_address: args.connections_per_address,
         interval: args.interval,
-        identity: Arc::new(identity),
-        // There are no more lines in the file than ports.
-        number: u16::try_from(args.number).unwrap_or(u16::MAX),
-        trackers,
-        sync_without_keys: args.sync_without_keys,
-        db: Some(beside(args, args.db.as_ref(), "db")),
         ticket_life: args.ticket_life,
-        tls_required: own.key.is_some(),
-        ..Config::new(address)
+        ..chosen
     };
     let tracker = Tracker::start(config).map_err(|error| other(&error))?;
     say!("listening on {}", tracker.local_addr());
@@ -135,88 +126,15 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
     }
     let room = Room {
         tracker: &tracker,
-        args,
-        own: &own,
+        choice: &choice,
     };
     Ok(take_commands(&room, &lines, &interrupt, terminal))
-}
-
-/// The tracker of the file that we are.
-fn own_line(args: &Args, trackers: &[TrackerAddress]) -> Result<TrackerAddress, ShellError> {
-    let (count, number) = (trackers.len(), args.number);
-    let own = number.checked_sub(1).and_then(|place| trackers.get(place));
-    match own {
-        Some(own) => Ok(own.clone()),
-        None => Err(ShellError::Other(format!(
-            "{} names {count} tracker(s); there is no number {number}",
-            args.tracker_info.display()
-        ))),
-    }
-}
-
-/// Where it is reached.
-fn own_address(args: &Args, own: &TrackerAddress) -> Result<SocketAddr, ShellError> {
-    let address = (own.host.as_str(), own.port).to_socket_addrs();
-    address
-        .ok()
-        .and_then(|mut found| found.next())
-        .ok_or_else(|| {
-            let file = args.tracker_info.display();
-            ShellError::Other(format!("{file}: the name {} has no address", own.host))
-        })
-}
-
-fn key_file(args: &Args) -> PathBuf {
-    beside(args, args.key_file.as_ref(), "key")
-}
-
-/// The file that was asked for, or ours beside tracker_info.txt.
-fn beside(args: &Args, named: Option<&PathBuf>, ending: &str) -> PathBuf {
-    let ours = || {
-        let name = format!("tracker-{}.{ending}", args.number);
-        args.tracker_info.with_file_name(name)
-    };
-    named.cloned().unwrap_or_else(ours)
-}
-
-/// Who we are: made now, if this is the first start.
-fn identity(args: &Args) -> Result<Identity, ShellError> {
-    let identity = Identity::load_or_create(&key_file(args));
-    identity.map_err(|error| {
-        ShellError::Other(match error {
-            IdentityError::Io { .. } => format!("{error}; --key-file names another place for it"),
-            IdentityError::Damaged { .. } => error.to_string(),
-        })
-    })
-}
-
-/// What everybody's tracker_info.txt should say about us.
-fn line_with_key(own: &TrackerAddress, identity: &Identity) -> String {
-    format!("{own} {}", identity.key())
-}
-
-/// With another tracker's key in the file, no peer would believe us.
-fn check_key(args: &Args, own: &TrackerAddress, identity: &Identity) -> Result<(), ShellError> {
-    match own.key {
-        Some(key) if key != identity.key() => Err(ShellError::Other(format!(
-            "{info} gives tracker {number} the key {key}, but the one in {file} is {ours}: write \
-             the line `{line}` there (everybody's file needs it), or name the file of the other \
-             key with --key-file",
-            info = args.tracker_info.display(),
-            number = args.number,
-            file = key_file(args).display(),
-            ours = identity.key(),
-            line = line_with_key(own, identity),
-        ))),
-        _ => Ok(()),
-    }
 }
 
 /// What commands work on.
 struct Room<'a> {
     tracker: &'a Tracker,
-    args: &'a Args,
-    own: &'a TrackerAddress,
+    choice: &'a TrackerChoice,
 }
 
 /// False if a command that did not come from a person failed.
@@ -249,70 +167,13 @@ fn run_line(room: &Room<'_>, line: &str) -> Result<Flow, ShellError> {
         "help" => help(Place::TrackerPrompt, args.one("command"))?,
         "status" => status(state),
         "swarms" => swarms(state),
-        "trackers" => trackers_table(&state.trackers()),
-        "reload" => reload(room)?,
+        "trackers" => trackers::list(&state.trackers(), &[]),
+        "reload" => room.choice.reload(room.tracker)?,
         "peers" => peers(state, needed(&args, "file"))?,
         other => return Err(ShellError::Other(format!("`{other}` cannot be done yet"))),
     };
     say!("{}", text.trim_end());
     Ok(Flow::Next)
-}
-
-/// Reads tracker_info.txt again. Our own line must be what it was: to move, we must be started
-/// anew.
-fn reload(room: &Room<'_>) -> Result<String, ShellError> {
-    let trackers = read_tracker_info(&room.args.tracker_info)?;
-    let own = own_line(room.args, &trackers)?;
-    if own != *room.own {
-        return Err(ShellError::Other(format!(
-            "the line of this tracker, number {}, is another one now: it must stay as it was; to \
-             change it, start the tracker anew",
-            room.args.number
-        )));
-    }
-    let count = trackers.len();
-    let reloaded = room.tracker.reload(trackers);
-    reloaded.map_err(|error| ShellError::Other(format!("cannot start a thread: {error}")))?;
-    Ok(format!(
-        "{} names {count} tracker(s). The others must reload it, too.",
-        room.args.tracker_info.display()
-    ))
-}
-
-/// Every tracker, for people.
-pub fn trackers_table(entries: &[TrackerEntry]) -> String {
-    let row = |entry: &TrackerEntry| {
-        let lag = std::time::Duration::from_millis(entry.lag);
-        let lag = if entry.lag == 0 {
-            "-".into()
-        } else {
-            units::time(lag)
-        };
-        vec![
-            entry.number.to_string(),
-            entry.address.clone(),
-            entry.state.as_str().replace('_', " "),
-            lag,
-            entry.facts.to_string(),
-            entry.digest.clone(),
-            entry.why.clone(),
-        ]
-    };
-    let rows: Vec<Vec<String>> = entries.iter().map(row).collect();
-    if rows.is_empty() {
-        return "This tracker is alone: it was given no tracker_info.txt.".into();
-    }
-    let (left, right) = (Align::Left, Align::Right);
-    let head = [
-        ("", right),
-        ("tracker", left),
-        ("state", left),
-        ("behind", right),
-        ("facts", right),
-        ("digest", left),
-        ("", left),
-    ];
-    table(&head, &rows)
 }
 
 fn status(state: &State) -> String {

@@ -23,6 +23,7 @@ use mini_bittorrent::control::reply::{
     Code, IssuedTicket, LoggedIn, Reply, Uploaded, announce_to_reply,
 };
 use mini_bittorrent::control::request::Request;
+use mini_bittorrent::control::request_id::RequestId;
 use mini_bittorrent::control::stamp::{GroupId, Stamp};
 use mini_bittorrent::control::ticket::{SignedTicket, Ticket};
 use mini_bittorrent::control::tracker_info::TrackerAddress;
@@ -204,7 +205,8 @@ fn serve(socket: TcpStream, books: &Mutex<Books>) {
     let mut out = socket.try_clone().unwrap();
     let mut input = BufReader::new(socket);
     let mut login = None;
-    while let Ok(Some(frame)) = read_frame(&mut input) {
+    while let Ok(Some(mut frame)) = read_frame(&mut input) {
+        let _ = RequestId::take(&mut frame.words);
         let reply = match Request::parse(&frame) {
             Ok(request) => answer(request, &mut login, &mut books.lock().unwrap()),
             Err(error) => Reply::err(Code::BadRequest, error),
@@ -355,7 +357,12 @@ impl Member {
         let share = self.offer(&metainfo, number);
         let metainfo_of = metainfo.clone();
         self.peer
-            .seed(metainfo_of, made.storage, share, true)
+            .seed(
+                metainfo_of,
+                made.storage,
+                share,
+                Some(([127, 0, 0, 1], 1).into()),
+            )
             .unwrap();
         metainfo
     }

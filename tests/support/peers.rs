@@ -72,11 +72,12 @@ pub fn start_peer_with(
     trackers: Vec<TrackerAddress>,
     folder: &Path,
 ) -> (PeerShell, Vec<String>) {
-    let config = peer::Config::new(listen, trackers.clone(), &folder.join("download"));
+    let config = peer::Config::new(listen, trackers, &folder.join("download"));
     let (peer, notices) = Peer::start(config).unwrap();
     let interrupt = Arc::new(Interrupt::new());
     let upload = folder.join("upload");
-    let shell = PeerShell::new(peer, trackers, upload, interrupt, false);
+    let info = folder.join("tracker_info.txt");
+    let shell = PeerShell::new(peer, info, upload, interrupt, false);
     (shell, notices)
 }
 

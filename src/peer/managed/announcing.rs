@@ -1,12 +1,13 @@
 //! A torrent and its trackers: what they are told, and what their answers are good for.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::announce::request::{AnnounceRequest, Event};
 use crate::control::request::{Holder, Upload};
 use crate::peer::announcer::{Announced, Announcer, Tracker};
 
-use super::{Identity, Managed};
+use super::{Identity, Managed, Published};
 
 /// A seed calls addresses that it learns of a little later: downloaders call it first.
 const SEED_CALLS_AFTER: Duration = Duration::from_secs(3);
@@ -97,7 +98,7 @@ impl Managed {
                     self.book.learn(now, peer.address, delay);
                 }
                 if announced.tracker == Tracker::Ours {
-                    self.publish_again(announced.connections, us, announcer);
+                    self.publish_again(announced.connections, announced.at, us, announcer);
                 }
             }
             Err(error) => {
@@ -108,16 +109,24 @@ impl Managed {
     }
 
     /// A tracker that we have not talked to before may not know the share.
-    pub(super) fn publish_again(&mut self, connections: u64, us: Identity, announcer: &Announcer) {
+    pub(super) fn publish_again(
+        &mut self,
+        connections: u64,
+        at: Option<SocketAddr>,
+        us: Identity,
+        announcer: &Announcer,
+    ) {
         if !self.torrent.is_complete() || self.lock().is_some() {
             return;
         }
         let known = match self.published {
-            // What a group shares the tracker keeps.
-            Some(at) => at == 0 || at == connections || self.gate.is_some(),
+            // What a group shares the trackers keep.
+            Some(_) if self.gate.is_some() => true,
+            Some(Published::At(there)) => at == Some(there),
+            Some(Published::On(connection)) => connection == connections,
             None => false,
         };
-        self.published = Some(connections);
+        self.published = Some(Published::On(connections));
         if !known {
             self.offer(us, announcer);
         }

@@ -16,7 +16,7 @@ use crate::torrent::id::ConnId;
 use crate::torrent::metainfo::Metainfo;
 use crate::wire::message::Message;
 
-use super::{Conn, Identity, Managed, State, Wish};
+use super::{Conn, Identity, Managed, Published, State, Wish};
 
 pub struct Gate {
     pub group: GroupName,
@@ -153,7 +153,7 @@ impl Managed {
         }
         // Before the first announce: that is for what is shared.
         if opens && self.published.is_none() && self.torrent.is_complete() {
-            self.published = Some(0);
+            self.published = Some(Published::On(0));
             self.offer(us, announcer);
         }
         if opens && matches!(self.state, State::Running) {

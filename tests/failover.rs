@@ -430,8 +430,7 @@ impl Scripted {
         let address = listener.local_addr().unwrap();
         let thread = std::thread::spawn(move || {
             let mut heard = Vec::new();
-            let mut answers = answers.iter();
-            while let Some(answer) = answers.next() {
+            for answer in answers {
                 'connections: loop {
                     let mut socket = listener.accept().unwrap().0;
                     let mut reader = BufReader::new(socket.try_clone().unwrap());

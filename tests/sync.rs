@@ -14,10 +14,17 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mini_bittorrent::control::frame::{Frame, read_frame};
+use mini_bittorrent::control::key::TrackerKey;
 use mini_bittorrent::control::reply::{Reply, TrackerEntry, TrackerState};
 use mini_bittorrent::control::stamp::{Stamp, UserId};
+use mini_bittorrent::control::sync::list_hash;
+use mini_bittorrent::control::tracker_info;
 use mini_bittorrent::registry::batch::Batch;
 use mini_bittorrent::registry::fact::{Entry, Fact};
+use mini_bittorrent::runtime::stop::Stop;
+use mini_bittorrent::runtime::stream::{POLL, Stream};
+use mini_bittorrent::runtime::tls;
+use mini_bittorrent::tracker::identity::Identity;
 
 use peers::{Program, free_port, wait_at_most, watchdog};
 
@@ -460,7 +467,7 @@ fn who_does_not_belong_is_refused_in_words_on_both_sides() {
         let key = "0".repeat(64);
         town.ask(1, &format!("sync {version} {from} {to} {list} {key}"))
     };
-    let list = mini_bittorrent::control::sync::list_hash(
+    let list = list_hash(
         &town
             .addresses
             .iter()
@@ -547,10 +554,31 @@ fn with_keys_only_the_right_ones_are_believed() {
     let own = list.lines().next().unwrap().to_string();
     town.write_list(2, &format!("{own}\n{stranger}"));
     town.start(2);
+    // One side says that the lists differ, and the other side may say that the key does.
     wait_at_most(AGREE, "it is refused", || {
         rows(&mut town, 1).contains("refused") && rows(&mut town, 2).contains("refused")
     });
-    assert!(rows(&mut town, 1).contains("another key"));
+    // Whoever knows everything but the secret half of the second one's key.
+    let hash = list_hash(&tracker_info::parse(&list).unwrap());
+    let mut keys = list
+        .lines()
+        .map(|line| line.split(' ').next_back().unwrap());
+    let (first, second) = (keys.next().unwrap(), keys.next().unwrap());
+    let first: TrackerKey = first.parse().unwrap();
+    for shown in [None, Some(Identity::ephemeral())] {
+        let socket = TcpStream::connect(town.addresses[0]).unwrap();
+        let time = Duration::from_secs(10);
+        let stream = Stream::new(socket, Stop::new(), POLL, time).unwrap();
+        let channel = match &shown {
+            None => tls::connect(stream, first.0),
+            Some(identity) => identity.acceptor().connect(stream, first.0),
+        };
+        let mut reader = BufReader::new(channel.unwrap());
+        let hello = format!("sync 1 2 1 {hash} {second}\n");
+        reader.get_mut().write_all(hello.as_bytes()).unwrap();
+        let said = read_frame(&mut reader).unwrap().unwrap().words.join(" ");
+        assert!(said.contains("has not shown the key"), "{said}");
+    }
 }
 
 #[test]

@@ -176,7 +176,12 @@ fn verify(
         }
         _ => {
             // Right for somebody who took the same name later, elsewhere?
-            if let Some(id) = other_of_the_name(state, user, password)? {
+            let other = other_of_the_name(state, user, password);
+            if !matches!(other, Ok(None)) {
+                // It was no guess, or nobody knows whether it was one.
+                state.attempts.lock().not_tried(now, user, ip);
+            }
+            if let Some(id) = other? {
                 let (was, now) = (user.clone(), name(state, id)?);
                 return Err(Refused::Renamed { was, now });
             }

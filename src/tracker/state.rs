@@ -302,8 +302,12 @@ impl State {
         // What a group shares is no business of others, its info hash included.
         let source = upload.metainfo.source.as_deref();
         if let Some(id) = source.and_then(|source| source.parse().ok()) {
-            let made = |facts: &Facts| Some(facts.group(id)?.made()?.name.clone());
-            if let Some(group) = self.known.look(made) {
+            let named = |facts: &Facts| {
+                facts
+                    .group_name(id)
+                    .or_else(|| Some(facts.group(id)?.made()?.name.clone()))
+            };
+            if let Some(group) = self.known.look(named) {
                 return Err(Refused::OfAGroup(group));
             }
         }

@@ -48,6 +48,7 @@ use std::time::{Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rand::RngExt;
 
+use crate::control::names::UserName;
 use crate::control::reply::LoggedIn;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::listener::Listener;
@@ -128,6 +129,11 @@ pub enum PeerError {
     Noise(#[from] NoiseError),
     #[error(transparent)]
     Tracker(#[from] Unusable),
+    #[error(
+        "something else is being fetched to {}: wait for it, or name another destination",
+        .0.display()
+    )]
+    SamePlace(PathBuf),
     #[error("interrupted")]
     GivenUp,
     #[error("the peer has stopped")]
@@ -345,6 +351,10 @@ impl Peer {
         if let Some(there) = self.torrent(metainfo.info_hash)? {
             return Err(EngineError::Twice(there.name).into());
         }
+        let same_place = |other: &TorrentView| !other.finished && other.path == target;
+        if let Some(other) = self.torrents()?.into_iter().find(same_place) {
+            return Err(PeerError::SamePlace(other.path));
+        }
         let open_files = self.open_files.clone();
         let opened = opening::open(target, &metainfo, &self.pool, open_files, give_up)?;
         let Some(opened) = opened else {
@@ -455,6 +465,15 @@ impl Peer {
         Ok(self.ask(|reply| Command::Recheck {
             info_hash,
             storage,
+            reply,
+        })??)
+    }
+
+    /// A group's torrent that is here already is this user's, too, from now on.
+    pub fn add_user(&self, info_hash: InfoHash, user: UserName) -> Result<(), PeerError> {
+        Ok(self.ask(|reply| Command::AddUser {
+            info_hash,
+            user,
             reply,
         })??)
     }

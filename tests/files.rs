@@ -16,7 +16,7 @@ use mini_bittorrent::tracker::Tracker;
 
 use peers::{
     Place, any_port, make_file, random_bytes, say, sha256, shown, start_peer, start_peer_at,
-    start_tracker, view, wait_at_most, wait_until, watchdog,
+    start_tracker, torrent_of, view, wait_at_most, wait_until, watchdog,
 };
 
 const SIZE: usize = 3 << 20;
@@ -600,4 +600,28 @@ fn a_folder_for_reading_only_is_refused_in_one_line() {
     let line = peer.line_with("cannot create the folder");
     assert!(line.contains("Read-only file system"), "{line}");
     assert_eq!(peer.said().lines().count(), 1, "{}", peer.said());
+}
+
+/// Two torrents of one name, and so of one place: the second once wrote into the first's bytes.
+#[test]
+fn two_downloads_never_go_to_one_place() {
+    let _watchdog = watchdog(Duration::from_secs(60), "one place");
+    let temp = tempfile::tempdir().unwrap();
+    let mut pair = Pair::start(temp.path());
+    let other = temp.path().join("other");
+    fs::create_dir_all(&other).unwrap();
+    fs::write(other.join("file.bin"), random_bytes("other", SIZE)).unwrap();
+    let torrent = temp.path().join("other.torrent");
+    fs::write(&torrent, torrent_of(&other.join("file.bin"), &[])).unwrap();
+    pair.getter.run("limit down 1M").unwrap();
+    pair.getter.run("download_file file.bin").unwrap();
+    let add = format!("add \"{}\"", torrent.display());
+    let error = refused(&mut pair.getter, &add);
+    assert!(
+        error.contains("something else is being fetched to"),
+        "{error}"
+    );
+    pair.getter.run("limit down off").unwrap();
+    pair.getter.run("wait").unwrap();
+    assert_eq!(sha256(&pair.got()), sha256(&pair.file));
 }

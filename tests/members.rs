@@ -79,7 +79,7 @@ impl User {
         Some(Share {
             group: group(),
             name: name.parse().unwrap(),
-            user: Some(self.name.clone()),
+            users: vec![self.name.clone()],
         })
     }
 

@@ -385,8 +385,11 @@ impl<'a> Paper<'a> {
         }
         let limits = self.limits;
         let info = metainfo.info_bytes();
-        let offers = group.offers();
-        if offers.count() >= limits.shares {
+        let mut offers = group.offers();
+        let known = offers.any(|(known, hash, offer)| {
+            (known, hash) == (name, info_hash) && offer.share.is_some()
+        });
+        if !known && group.offers().count() >= limits.shares {
             let what = "This group has as many files as it can";
             return Err(full(what, limits.shares));
         }
@@ -394,7 +397,7 @@ impl<'a> Paper<'a> {
             let what = "The description of this torrent is too long (fewer pieces are shorter)";
             return Err(full(what, MAX_INFO));
         }
-        if self.facts.info_bytes() + info.len() > limits.info_bytes {
+        if !known && self.facts.info_bytes() + info.len() > limits.info_bytes {
             let what = "This tracker keeps as many bytes of torrents as it can";
             return Err(full(what, limits.info_bytes));
         }

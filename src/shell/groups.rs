@@ -53,7 +53,7 @@ pub fn login(shell: &mut PeerShell, args: &Arguments) -> Result<String, ShellErr
     shell.peer.log_in(&answer)?;
     let theirs = |torrent: &&crate::peer::view::TorrentView| {
         let share = torrent.share.as_ref();
-        share.is_some_and(|share| share.user.as_ref() == Some(&answer.user))
+        share.is_some_and(|share| share.users.contains(&answer.user))
     };
     let torrents = shell.peer.torrents()?;
     let count = torrents.iter().filter(theirs).count();

@@ -247,7 +247,13 @@ impl PeerShell {
     /// The torrent that the user means: by name, or by the beginning of its info hash.
     pub fn find(&self, name: &str) -> Result<TorrentView, ShellError> {
         let torrents = self.peer.torrents()?;
-        let by_name = |torrent: &&TorrentView| torrent.name == name;
+        let full = |torrent: &TorrentView| {
+            let share = torrent.share.as_ref();
+            share.map(|share| format!("{}/{}", share.group, share.name))
+        };
+        let by_name = |torrent: &&TorrentView| {
+            torrent.name == name || full(torrent).is_some_and(|full| full == name)
+        };
         let by_hash = |torrent: &&TorrentView| {
             name.len() >= 6 && torrent.info_hash.to_string().starts_with(name)
         };
@@ -259,14 +265,11 @@ impl PeerShell {
             [] => Err(ShellError::NotHere(name.into())),
             [one] => Ok((*one).clone()),
             several => {
-                let hashes: Vec<String> = several
+                let names: Vec<String> = several
                     .iter()
-                    .map(|torrent| torrent.info_hash.to_string())
+                    .map(|torrent| full(torrent).unwrap_or(torrent.info_hash.to_string()))
                     .collect();
-                let text = format!(
-                    "several are called {name}; say which: {}",
-                    hashes.join(", ")
-                );
+                let text = format!("several are called {name}; say which: {}", names.join(", "));
                 Err(ShellError::Other(text))
             }
         }

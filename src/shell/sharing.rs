@@ -8,13 +8,13 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::control::names::{FileName, GroupName};
+use crate::control::names::{FileName, GroupName, UserName};
 use crate::control::reply::{Download, FileEntry, Uploaded};
 use crate::control::request::{Holder, Request, Upload};
 use crate::control::stamp::GroupId;
 use crate::peer::hashing::make::{self, Made, Wish};
 use crate::peer::tracker_link::{LinkError, TrackerLink};
-use crate::peer::view::Status;
+use crate::peer::view::{Status, TorrentView};
 use crate::storage::names::{Platform, safe_name};
 use crate::storage::resume::Share;
 use crate::torrent::metainfo::Metainfo;
@@ -94,12 +94,18 @@ pub fn upload_file(
     let metainfo = Arc::new(made.metainfo);
     let name = metainfo.name().to_string();
     let size = units::bytes(metainfo.layout.total());
-    if let Some(there) = shell.peer.torrent(metainfo.info_hash)? {
+    let there = shell.peer.torrent(metainfo.info_hash)?;
+    if let Some(there) = &there {
         let (name, path) = (&there.name, there.path.display());
-        return Ok(match there.status {
-            Status::Paused => format!("{name} is shared, but paused: resume {}", quoted(name)),
-            _ => format!("{name} is shared already: {path}"),
-        });
+        let theirs = is_for(there, user.as_ref());
+        match (&there.status, &user) {
+            (Status::Paused, _) => {
+                let typed = quoted(name);
+                return Ok(format!("{name} is shared, but paused: resume {typed}"));
+            }
+            (_, Some(user)) if !theirs => shell.peer.add_user(there.info_hash, user.clone())?,
+            _ => return Ok(format!("{name} is shared already: {path}")),
+        }
     }
     let file_name: FileName = name
         .parse()
@@ -107,7 +113,7 @@ pub fn upload_file(
     let share = Share {
         group: group.clone(),
         name: file_name.clone(),
-        user,
+        users: user.into_iter().collect(),
     };
     let upload = Upload {
         group: group.clone(),
@@ -136,9 +142,11 @@ pub fn upload_file(
         ),
         Err(error) => return Err(error.into()),
     };
-    shell
-        .peer
-        .seed(metainfo, made.storage, Some(share), published)?;
+    if there.is_none() {
+        shell
+            .peer
+            .seed(metainfo, made.storage, Some(share), published)?;
+    }
     Ok(said)
 }
 
@@ -221,11 +229,12 @@ pub fn download_file(
     let metainfo = Arc::new(torrent_of(shell, &group, &name)?);
     let pieces = metainfo.layout.pieces();
     log::trace!(target: "hop", "{file}: the tracker sent its torrent, pieces: {pieces}");
-    if let Some(text) = there_already(shell, &metainfo)? {
+    if let Some(text) = there_already(shell, &metainfo, user.as_ref())? {
         return Ok(text);
     }
     let target = target(shell, file, destination)?;
-    let share = Share { group, name, user };
+    let users = user.into_iter().collect();
+    let share = Share { group, name, users };
     shell
         .peer
         .download(metainfo.clone(), &target, Some(share), &|| {
@@ -257,7 +266,7 @@ pub fn add(shell: &mut PeerShell, torrent: &str) -> Result<String, ShellError> {
             quoted(metainfo.name())
         )));
     }
-    if let Some(text) = there_already(shell, &metainfo)? {
+    if let Some(text) = there_already(shell, &metainfo, None)? {
         return Ok(text);
     }
     let target = target(shell, metainfo.name(), None)?;
@@ -273,12 +282,28 @@ pub fn add(shell: &mut PeerShell, torrent: &str) -> Result<String, ShellError> {
 }
 
 /// To ask again for what is under way is no mistake: a script that was killed is run again.
-fn there_already(shell: &PeerShell, metainfo: &Metainfo) -> Result<Option<String>, ShellError> {
-    let there = shell.peer.torrent(metainfo.info_hash)?;
-    Ok(there.map(|there| {
-        let (name, path) = (&there.name, there.path.display());
-        format!("{name} is here already, {}: {path}", listing::state(&there))
-    }))
+/// What another user of this peer has fetched into a group is `user`'s, too, from now on.
+fn there_already(
+    shell: &PeerShell,
+    metainfo: &Metainfo,
+    user: Option<&UserName>,
+) -> Result<Option<String>, ShellError> {
+    let Some(mut there) = shell.peer.torrent(metainfo.info_hash)? else {
+        return Ok(None);
+    };
+    if let Some(user) = user.filter(|user| !is_for(&there, Some(user))) {
+        shell.peer.add_user(there.info_hash, user.clone())?;
+        there = shell.peer.torrent(metainfo.info_hash)?.unwrap_or(there);
+    }
+    let (name, path) = (&there.name, there.path.display());
+    let state = listing::state(&there);
+    Ok(Some(format!("{name} is here already, {state}: {path}")))
+}
+
+/// Whether it is this user's, or everybody's.
+fn is_for(torrent: &TorrentView, user: Option<&UserName>) -> bool {
+    let users = torrent.share.as_ref().map(|share| share.users.as_slice());
+    users.is_none_or(|users| users.is_empty() || user.is_some_and(|user| users.contains(user)))
 }
 
 fn begun(shell: &PeerShell, metainfo: &Metainfo, target: &Path) -> String {
@@ -326,11 +351,12 @@ pub fn stop_share(
         None => Some(shell.find(file)?),
         Some(_) => {
             let group = parse_group(shell, group)?;
+            let user = shell.peer.account.user();
             let is_it = |share: &Share| share.group == group && share.name.as_str() == file;
             let torrents = shell.peer.torrents()?;
-            torrents
-                .into_iter()
-                .find(|torrent| torrent.share.as_ref().is_some_and(is_it))
+            torrents.into_iter().find(|torrent| {
+                torrent.share.as_ref().is_some_and(is_it) && is_for(torrent, user.as_ref())
+            })
         }
     };
     let Some(torrent) = torrent else {

@@ -48,8 +48,8 @@ pub struct Record {
 pub struct Share {
     pub group: GroupName,
     pub name: FileName,
-    /// Whose it is; nobody's in the public group.
-    pub user: Option<UserName>,
+    /// Whose it is: of several who use this peer one after another. Nobody's in the public group.
+    pub users: Vec<UserName>,
 }
 
 /// How far a record can be believed.
@@ -118,8 +118,12 @@ impl Record {
                 record.text("share").dict(|entry| {
                     entry.text("group").text(share.group.as_str());
                     entry.text("name").text(share.name.as_str());
-                    if let Some(user) = &share.user {
-                        entry.text("user").text(user.as_str());
+                    if !share.users.is_empty() {
+                        entry.text("users").list(|users| {
+                            for user in &share.users {
+                                users.text(user.as_str());
+                            }
+                        });
                     }
                 });
             }
@@ -160,9 +164,14 @@ impl Record {
             Some(share) => Some(Share {
                 group: find(share, "group", |v| v.text()?.parse().ok())?,
                 name: find(share, "name", |v| v.text()?.parse().ok())?,
-                user: match share.get("user") {
-                    Some(_) => Some(find(share, "user", |v| v.text()?.parse().ok())?),
-                    None => None,
+                users: match share.get("users") {
+                    Some(_) => find(share, "users", |users| {
+                        users
+                            .list()?
+                            .map(|user| user.text()?.parse().ok())
+                            .collect()
+                    })?,
+                    None => Vec::new(),
                 },
             }),
             None => None,
@@ -272,7 +281,7 @@ pub(super) mod tests {
             share: Some(Share {
                 group: "CS101".parse().unwrap(),
                 name: "f".parse().unwrap(),
-                user: Some("bob".parse().unwrap()),
+                users: vec!["bob".parse().unwrap(), "alice".parse().unwrap()],
             }),
             added: 1_700_000_000,
         }

@@ -384,7 +384,10 @@ impl Member {
                 group(number)
             },
             name: metainfo.name().parse().unwrap(),
-            user: (number > 0).then(|| self.user.parse().unwrap()),
+            users: (number > 0)
+                .then(|| self.user.parse().unwrap())
+                .into_iter()
+                .collect(),
         };
         Some(share)
     }

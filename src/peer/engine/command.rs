@@ -6,6 +6,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use parking_lot::RwLock;
 
+use crate::control::names::UserName;
 use crate::peer::connection::Shared;
 use crate::peer::disk::DiskJob;
 use crate::peer::hashing::{HashOutcome, Purpose};
@@ -37,6 +38,12 @@ pub enum Command {
     Recheck {
         info_hash: InfoHash,
         storage: Arc<dyn Storage>,
+        reply: Sender<Result<(), EngineError>>,
+    },
+    /// It is this user's, too, from now on.
+    AddUser {
+        info_hash: InfoHash,
+        user: UserName,
         reply: Sender<Result<(), EngineError>>,
     },
     /// Forget the torrent; its files stay.
@@ -103,6 +110,11 @@ impl Engine {
             } => {
                 drop(reply.send(self.recheck(now, info_hash, storage)));
             }
+            Command::AddUser {
+                info_hash,
+                user,
+                reply,
+            } => drop(reply.send(self.add_user(now, info_hash, &user))),
             Command::Remove { info_hash, reply } => drop(reply.send(self.remove(now, info_hash))),
             Command::Torrents { reply } => {
                 let mut torrents: Vec<&Managed> = self.torrents.values().collect();
@@ -279,6 +291,21 @@ impl Engine {
             torrent.state = state;
             torrent.born = ConnId(self.next_conn);
         }
+        Ok(())
+    }
+
+    fn add_user(
+        &mut self,
+        now: Instant,
+        info_hash: InfoHash,
+        user: &UserName,
+    ) -> Result<(), EngineError> {
+        let torrent = self.torrents.get_mut(&info_hash);
+        torrent.ok_or(EngineError::Unknown)?.add_user(user);
+        if let Some(torrent) = self.torrents.get(&info_hash) {
+            self.write_record(torrent, false);
+        }
+        self.mind_groups(now);
         Ok(())
     }
 

@@ -65,7 +65,7 @@ impl Engine {
             return;
         };
         let gates = self.torrents.values().filter_map(|torrent| torrent.gate());
-        let theirs = gates.filter(|gate| gate.user.as_ref() == Some(&user));
+        let theirs = gates.filter(|gate| gate.users.contains(&user));
         let groups: HashSet<GroupName> = theirs.map(|gate| gate.group.clone()).collect();
         for group in groups {
             if self.renewals.due(now, &group) {
@@ -85,14 +85,13 @@ impl Engine {
         }
         let taken = result.and_then(|issued| {
             let taken = self.membership.take(now, &issued);
-            taken.map_err(|error| TicketFailure::Tracker(error.to_string()))
+            taken.map_err(|error| TicketFailure::Tracker(error.to_string()))?;
+            let held = self.membership.ticket(now, &group);
+            let other = || TicketFailure::Tracker("it sent a ticket for another group".into());
+            held.ok_or_else(other)
         });
         match taken {
-            Ok(_) => {
-                let held = self.membership.ticket(now, &group);
-                let life = held.map(|(_, left)| left).unwrap_or_default();
-                self.renewals.renewed(now, &group, life);
-            }
+            Ok((_, life)) => self.renewals.renewed(now, &group, life),
             Err(TicketFailure::NotMember(sentence)) => {
                 log::info!(target: "tracker", "no ticket for {group}: {sentence}");
                 self.membership.drop_ticket(&group);

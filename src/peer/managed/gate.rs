@@ -23,8 +23,8 @@ pub struct Gate {
     /// Which group of that name: it is the torrent's source. A group that was deleted and made
     /// anew is another one.
     id: Option<GroupId>,
-    /// Without one it never opens.
-    pub user: Option<UserName>,
+    /// For whom it opens.
+    pub users: Vec<UserName>,
     lock: Option<Lock>,
 }
 
@@ -46,7 +46,7 @@ impl Gate {
         Some(Gate {
             id: metainfo.source.as_ref().and_then(|id| id.parse().ok()),
             group: share.group.clone(),
-            user: share.user.clone(),
+            users: share.users.clone(),
             lock: Some(Lock::after("waits for the login")),
         })
     }
@@ -54,11 +54,13 @@ impl Gate {
     /// Whether it has to be closed now.
     fn judge(&self, now: Instant, whose: &Managed, renewals: &Renewals) -> Option<Lock> {
         let membership = &whose.shared.membership;
-        let Some(user) = &self.user else {
-            return Some(Lock::after("it is not known whose it is"));
-        };
-        if membership.user().as_ref() != Some(user) {
-            return Some(Lock::after(&format!("waits for the login of {user}")));
+        if !membership
+            .user()
+            .is_some_and(|user| self.users.contains(&user))
+        {
+            let users: Vec<&str> = self.users.iter().map(UserName::as_str).collect();
+            let reason = format!("waits for the login of {}", users.join(" or "));
+            return Some(Lock::after(&reason));
         }
         let group = &self.group;
         match (membership.ticket(now, group), renewals.trouble(group)) {
@@ -95,6 +97,17 @@ impl Lock {
 impl Managed {
     pub fn gate(&self) -> Option<&Gate> {
         self.gate.as_ref()
+    }
+
+    /// From now on it is this user's, too.
+    pub fn add_user(&mut self, user: &UserName) {
+        let share = self.share.as_mut().map(|share| &mut share.users);
+        let gate = self.gate.as_mut().map(|gate| &mut gate.users);
+        for users in share.into_iter().chain(gate) {
+            if !users.contains(user) {
+                users.push(user.clone());
+            }
+        }
     }
 
     pub fn lock(&self) -> Option<&Lock> {

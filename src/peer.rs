@@ -48,7 +48,7 @@ use std::time::{Instant, SystemTime};
 use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
 use rand::RngExt;
 
-use crate::control::names::UserName;
+use crate::control::names::{GroupName, UserName};
 use crate::control::reply::LoggedIn;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::listener::Listener;
@@ -398,6 +398,11 @@ impl Peer {
         self.membership.log_out();
         self.account.log_out();
         self.ask(|reply| Command::LoginChanged { reply })
+    }
+
+    /// The user has left a group: nothing of it is shared any more, whatever tickets say.
+    pub fn leave_group(&self, group: GroupName) -> Result<(), PeerError> {
+        self.ask(|reply| Command::LeaveGroup { group, reply })
     }
 
     /// The tracker may think otherwise now of groups that it kept us out of.

@@ -21,6 +21,8 @@ pub struct Renewals {
 struct Renewal {
     due: Instant,
     under_way: bool,
+    /// Something has changed meanwhile: the answer may be of before.
+    again: bool,
     /// In a row.
     failures: u32,
     trouble: Option<Trouble>,
@@ -48,8 +50,9 @@ impl Renewals {
     pub fn renewed(&mut self, now: Instant, group: &GroupName, life: Duration) {
         let renewal = self.of(now, group);
         *renewal = Renewal {
-            due: now + life / 2,
+            due: if renewal.again { now } else { now + life / 2 },
             under_way: false,
+            again: false,
             failures: 0,
             trouble: None,
         };
@@ -61,6 +64,7 @@ impl Renewals {
         *renewal = Renewal {
             due: now + pause.min(LONGEST_PAUSE),
             under_way: false,
+            again: false,
             failures: renewal.failures + 1,
             trouble: Some(trouble),
         };
@@ -70,6 +74,7 @@ impl Renewals {
     pub fn ask_again(&mut self, now: Instant) {
         for renewal in self.groups.values_mut() {
             renewal.due = now;
+            renewal.again = renewal.under_way;
         }
     }
 
@@ -86,6 +91,7 @@ impl Renewals {
         self.groups.entry(group.clone()).or_insert(Renewal {
             due: now,
             under_way: false,
+            again: false,
             failures: 0,
             trouble: None,
         })
@@ -107,6 +113,12 @@ mod tests {
         renewals.renewed(start, &group, Duration::from_secs(600));
         assert!(!renewals.due(after(299), &group));
         assert!(renewals.due(after(300), &group));
+        // What was asked before a change says nothing of it.
+        renewals.ask_again(after(300));
+        renewals.renewed(after(301), &group, Duration::from_secs(600));
+        assert!(renewals.due(after(301), &group));
+        renewals.renewed(after(302), &group, Duration::from_secs(600));
+        assert!(!renewals.due(after(302), &group));
     }
 
     #[test]

@@ -106,8 +106,7 @@ pub fn change(
 /// From now on nothing of the group is shared from here.
 pub fn leave(shell: &mut PeerShell, args: &Arguments) -> Result<String, ShellError> {
     let said = change(shell, args, |group| Request::LeaveGroup { group })?;
-    shell.peer.membership.drop_ticket(&value(args, "group")?);
-    shell.peer.ask_for_tickets()?;
+    shell.peer.leave_group(value(args, "group")?)?;
     Ok(said)
 }
 

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use parking_lot::RwLock;
 
-use crate::control::names::UserName;
+use crate::control::names::{GroupName, UserName};
 use crate::peer::connection::Shared;
 use crate::peer::disk::DiskJob;
 use crate::peer::hashing::{HashOutcome, Purpose};
@@ -59,6 +59,11 @@ pub enum Command {
     },
     /// Who is logged in has changed, as the membership says.
     LoginChanged {
+        reply: Sender<()>,
+    },
+    /// The user is no member of it any more.
+    LeaveGroup {
+        group: GroupName,
         reply: Sender<()>,
     },
     /// Ask for tickets again that the tracker has refused.
@@ -126,6 +131,10 @@ impl Engine {
             }
             Command::LoginChanged { reply } => {
                 self.login_changed(now);
+                let _ = reply.send(());
+            }
+            Command::LeaveGroup { group, reply } => {
+                self.left_group(now, &group);
                 let _ = reply.send(());
             }
             Command::AskForTickets => self.ask_for_tickets(now),

@@ -19,6 +19,12 @@ impl Engine {
         self.mind_groups(now);
     }
 
+    pub(super) fn left_group(&mut self, now: Instant, group: &GroupName) {
+        self.membership.drop_ticket(group);
+        self.renewals.failed(now, group, Trouble::NotMember);
+        self.mind_groups(now);
+    }
+
     pub(super) fn ask_for_tickets(&mut self, now: Instant) {
         self.renewals.ask_again(now);
         self.mind_groups(now);

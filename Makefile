@@ -8,10 +8,13 @@ UPLOAD   = upload
 DOWNLOAD = download
 # Inputs for each decoder in `make fuzz`.
 INPUTS   = 1000000
+# How long `make torture` lasts, and the seed of what is drawn at random.
+SECONDS ?= 600
+SEED    ?=
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer demo test check fuzz bench-noise bench-sync build cargo
+.PHONY: help tracker peer demo test check fuzz torture bench-noise bench-sync build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
@@ -20,6 +23,7 @@ help:
 	@echo "make test      every test"
 	@echo "make check     every test, and: format, clippy, docs, $(INPUTS) hostile inputs to each decoder"
 	@echo "make fuzz      the hostile inputs alone            INPUTS=$(INPUTS)"
+	@echo "make torture   several trackers killed, paused and cut off at random, then a proof that nothing is lost   SECONDS=$(SECONDS) SEED=$(SEED)"
 	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
 	@echo "make bench-sync    how fast a tracker catches up with 100,000 facts"
 
@@ -45,6 +49,9 @@ check: cargo
 
 fuzz: cargo
 	MINI_FUZZ_INPUTS=$(INPUTS) cargo test --locked --release --test fuzz
+
+torture: cargo
+	MINI_TORTURE_SECONDS=$(SECONDS) MINI_TORTURE_SEED=$(SEED) cargo test --locked --test torture -- --nocapture
 
 bench-noise: cargo
 	cargo bench --locked --bench noise

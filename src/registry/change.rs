@@ -372,9 +372,9 @@ impl<'a> Paper<'a> {
         }
         let (info_hash, size) = (metainfo.info_hash, metainfo.layout.total());
         if let Some(file) = group.file_with(name, &info_hash) {
-            if !group.holds(by, file.name, &info_hash) {
-                self.hold(id, file.name, info_hash, by, true);
-            }
+            // Said again also to whom it is no news: that it was withdrawn, earlier, may be known
+            // only on the other side of a split.
+            self.hold(id, file.name, info_hash, by, true);
             return Ok(Done::Offered(Uploaded::Joined));
         }
         if let Some(file) = group.file(name) {
@@ -445,9 +445,8 @@ impl<'a> Paper<'a> {
             return Err(Refused::NoTorrent(shown_name(group, name)));
         }
         for file in files {
-            if !group.holds(user, file.name, &info_hash) {
-                self.hold(id, file.name, info_hash, user, true);
-            }
+            // As in an offer.
+            self.hold(id, file.name, info_hash, user, true);
         }
         Ok(Done::Completed)
     }

@@ -292,3 +292,17 @@ fn everything_that_grows_has_its_limit() {
         "leaving is always possible"
     );
 }
+
+/// Alice shares a file and stops doing so on one side of a split; on the other side, where that
+/// is not known, she shares it again. That was OK, but nothing was written, as she held it
+/// already: after the split she did not share it. Found by `make torture`.
+#[test]
+fn who_shares_again_what_was_shared_already_says_so_later() {
+    let mut script = Script::group(&["alice", "bob"]);
+    for line in ["alice upload_file cs101 a 5", "alice completed cs101 5"] {
+        script.run("alice upload_file cs101 a 5");
+        let before = script.now();
+        script.run(line);
+        assert!(script.now() > before, "{line}");
+    }
+}

@@ -13,6 +13,7 @@ pub mod password;
 pub mod reply;
 pub mod request;
 pub mod request_id;
+pub mod signed;
 pub mod stamp;
 pub mod sync;
 pub mod ticket;

@@ -1,19 +1,16 @@
 //! Tickets: a tracker's word that a user is a member of a group, shown from peer to peer.
 //!
-//! ```text
-//! <key: 32 bytes><signature: 64 bytes><bencoded ticket>
-//! ```
-//!
-//! The signature is Ed25519 over `PURPOSE` and the bencoded ticket. A ticket is good for one
-//! peer (by its Noise key), and for minutes: who leaves a group is out when it ends. Not here:
-//! whose tickets are believed, and what time it is.
+//! A bencoded dictionary, [`signed`]. A ticket is good for one peer (by its Noise key), and for
+//! minutes: who leaves a group is out when it ends. Not here: whose tickets are believed, and what
+//! time it is.
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
 
 use crate::torrent::bencode::{BencodeError, Encoder, Value};
 
 use super::key::{PeerKey, TrackerKey};
 use super::names::{GroupName, UserName};
+use super::signed;
 use super::stamp::GroupId;
 
 /// The longest signed ticket, in bytes: twice what the longest names need.
@@ -56,14 +53,10 @@ pub enum TicketError {
 
 impl Ticket {
     pub fn sign(self, key: &SigningKey) -> SignedTicket {
-        let body = self.encode();
-        let signature = key.sign(&[PURPOSE, &body].concat());
-        let tracker = TrackerKey(key.verifying_key().to_bytes());
-        let bytes = [&tracker.0[..], &signature.to_bytes(), &body].concat();
         SignedTicket {
+            tracker: TrackerKey(key.verifying_key().to_bytes()),
+            bytes: signed::sign(PURPOSE, &self.encode(), key),
             ticket: self,
-            tracker,
-            bytes,
         }
     }
 
@@ -112,21 +105,13 @@ impl SignedTicket {
     /// Reads a ticket and checks that it was signed with the key that it names. Whether that is
     /// the key of a tracker to be believed is not said.
     pub fn parse(bytes: &[u8]) -> Result<SignedTicket, TicketError> {
-        let wrong_length = TicketError::Length(bytes.len());
-        if bytes.len() > MAX_TICKET {
-            return Err(wrong_length);
+        if !(signed::OVERHEAD..=MAX_TICKET).contains(&bytes.len()) {
+            return Err(TicketError::Length(bytes.len()));
         }
-        let (key, rest) = bytes
-            .split_first_chunk::<32>()
-            .ok_or(wrong_length.clone())?;
-        let (signature, body) = rest.split_first_chunk::<64>().ok_or(wrong_length)?;
-        let verifying = VerifyingKey::from_bytes(key).map_err(|_| TicketError::Signature)?;
-        verifying
-            .verify_strict(&[PURPOSE, body].concat(), &Signature::from_bytes(signature))
-            .map_err(|_| TicketError::Signature)?;
+        let (tracker, body) = signed::open(PURPOSE, bytes).ok_or(TicketError::Signature)?;
         Ok(SignedTicket {
             ticket: Ticket::decode(body)?,
-            tracker: TrackerKey(*key),
+            tracker,
             bytes: bytes.to_vec(),
         })
     }
@@ -187,13 +172,7 @@ mod tests {
     fn a_signature_for_something_else_is_no_ticket() {
         let key = SigningKey::from_bytes(&[7; 32]);
         let body = ticket().encode();
-        let signature = key.sign(&body);
-        let bytes = [
-            &key.verifying_key().to_bytes()[..],
-            &signature.to_bytes(),
-            &body,
-        ]
-        .concat();
+        let bytes = signed::sign(b"something else", &body, &key);
         assert_eq!(SignedTicket::parse(&bytes), Err(TicketError::Signature));
     }
 }

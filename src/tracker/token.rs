@@ -1,16 +1,13 @@
 //! Tokens: a tracker's word that somebody has logged in, for `resume` on other connections.
 //!
-//! ```text
-//! hexadecimal: <key: 32 bytes><signature: 64 bytes><bencoded token>
-//! ```
-//!
-//! The signature is Ed25519 over `PURPOSE` and the bencoded token. Not here: whose tokens are
-//! believed, and whether the password has been changed since.
+//! A bencoded dictionary, [`signed`], in hexadecimal. Not here: whose tokens are believed, and
+//! whether the password has been changed since.
 
-use ed25519_dalek::{Signature, Signer, SigningKey, VerifyingKey};
+use ed25519_dalek::SigningKey;
 
 use crate::control::key::{PeerKey, TrackerKey};
 use crate::control::names::UserName;
+use crate::control::signed;
 use crate::control::stamp::{Stamp, UserId};
 use crate::torrent::bencode::{Encoder, Value};
 
@@ -40,24 +37,16 @@ pub struct TokenError;
 impl Token {
     /// The word to be sent.
     pub fn sign(&self, key: &SigningKey) -> String {
-        let body = self.encode();
-        let signature = key.sign(&[PURPOSE, &body].concat());
-        let key = key.verifying_key().to_bytes();
-        let bytes = [&key[..], &signature.to_bytes(), &body].concat();
+        let bytes = signed::sign(PURPOSE, &self.encode(), key);
         bytes.iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// Reads a token, and with whose key it was signed.
     pub fn parse(text: &str) -> Result<(Token, TrackerKey), TokenError> {
         let bytes = from_hex(text).ok_or(TokenError)?;
-        let (key, rest) = bytes.split_first_chunk::<32>().ok_or(TokenError)?;
-        let (signature, body) = rest.split_first_chunk::<64>().ok_or(TokenError)?;
-        let verifying = VerifyingKey::from_bytes(key).map_err(|_| TokenError)?;
-        verifying
-            .verify_strict(&[PURPOSE, body].concat(), &Signature::from_bytes(signature))
-            .map_err(|_| TokenError)?;
+        let (tracker, body) = signed::open(PURPOSE, &bytes).ok_or(TokenError)?;
         let token = Token::decode(body).ok_or(TokenError)?;
-        Ok((token, TrackerKey(*key)))
+        Ok((token, tracker))
     }
 
     fn encode(&self) -> Vec<u8> {

@@ -14,7 +14,7 @@ SEED    ?=
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer demo test check fuzz torture bench-noise bench-sync build cargo
+.PHONY: help tracker peer demo test check fuzz torture bench bench-noise bench-sync build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
@@ -24,6 +24,7 @@ help:
 	@echo "make check     every test, and: format, clippy, docs, $(INPUTS) hostile inputs to each decoder"
 	@echo "make fuzz      the hostile inputs alone            INPUTS=$(INPUTS)"
 	@echo "make torture   several trackers killed, paused and cut off at random, then a proof that nothing is lost   SECONDS=$(SECONDS) SEED=$(SEED)"
+	@echo "make bench     all that is measured:"
 	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
 	@echo "make bench-sync    how fast a tracker catches up with 100,000 facts"
 
@@ -52,6 +53,8 @@ fuzz: cargo
 
 torture: cargo
 	MINI_TORTURE_SECONDS=$(SECONDS) MINI_TORTURE_SEED=$(SEED) cargo test --locked --test torture -- --nocapture
+
+bench: bench-noise bench-sync
 
 bench-noise: cargo
 	cargo bench --locked --bench noise

@@ -116,6 +116,7 @@ impl PeerShell {
     /// What the arguments of commands can be, for completion: the names that we have, and those
     /// that the tracker lists.
     pub fn names(&self) -> Names {
+        let upload = self.upload.clone();
         let torrents = self.peer.torrent_names();
         let link = Mutex::new(self.peer.link(Stop::new()));
         Box::new(move |kind, words| {
@@ -131,7 +132,11 @@ impl PeerShell {
                 }
                 (Kind::Group | Kind::PathOrGroup, _) => {
                     let names = groups::group_names(link).unwrap_or_default();
-                    names.iter().map(GroupName::to_string).collect()
+                    let mut names: Vec<String> = names.iter().map(GroupName::to_string).collect();
+                    if kind == Kind::PathOrGroup {
+                        names.extend(sharing::in_upload_folder(&upload));
+                    }
+                    names
                 }
                 (Kind::Applicant, Some(group)) => {
                     texts(groups::requests(link, &group).unwrap_or_default())

@@ -472,6 +472,13 @@ fn find_upload(shell: &PeerShell, typed: &str) -> Result<PathBuf, ShellError> {
     }
 }
 
+/// What lies in the upload folder, for completion.
+pub fn in_upload_folder(upload: &Path) -> Vec<String> {
+    let entries = fs::read_dir(upload).into_iter().flatten().flatten();
+    let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+    names.filter(|name| !name.starts_with('.')).collect()
+}
+
 /// `~` at the beginning is the user's home.
 pub fn expand(typed: &str) -> PathBuf {
     match (typed.strip_prefix("~/"), std::env::home_dir()) {

@@ -86,7 +86,7 @@ fn seed_and_downloader_are_killed_and_started_again() {
     let seed = start_seed(&seeds, &file);
 
     let place = Place::new(temp.path(), "getter", &[at]);
-    let getter = start_download(&place, "8M");
+    let getter = start_download(&place, "3M");
     getter.percent(20);
     seed.kill_9();
     let seed = restart_seed(&seeds);

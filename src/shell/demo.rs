@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::runtime::threads;
 
 use super::interrupt::Interrupt;
+use super::sharing::UPLOADED;
 use super::units;
 
 /// Bytes of the file that is shared: 256 MiB.
@@ -83,7 +84,7 @@ pub fn run(interrupt: &Arc<Interrupt>) -> Result<(), DemoError> {
         let copy = folder.path.join(&peer.name).join(FILE);
         fs::copy(&original, &copy).map_err(io_error("cannot copy the file"))?;
         peer.say(&format!("upload_file \"{}\"", copy.display()))?;
-        let said = swarm.wait_for(peer, |line| line.starts_with("Shared "))?;
+        let said = swarm.wait_for(peer, |line| line.starts_with(UPLOADED))?;
         println!("  {} hashed and shared its copy: \"{said}\"", peer.name);
     }
     println!(

@@ -29,9 +29,7 @@ enum Typed {
 /// If it is given up (Ctrl-C, Ctrl-D, Esc, a signal), or the terminal cannot be used.
 pub fn ask(question: &str, interrupt: &Interrupt) -> Result<Password, ShellError> {
     loop {
-        print!("{question}: ");
-        let _ = io::stdout().flush();
-        let line = read_hidden(interrupt);
+        let line = read_hidden(question, interrupt);
         say!("");
         match line?.parse::<Password>() {
             Ok(password) => return Ok(password),
@@ -40,10 +38,13 @@ pub fn ask(question: &str, interrupt: &Interrupt) -> Result<Password, ShellError
     }
 }
 
-fn read_hidden(interrupt: &Interrupt) -> Result<Zeroizing<String>, ShellError> {
+/// Nothing is shown of what is typed once the question is on the screen, however fast.
+fn read_hidden(question: &str, interrupt: &Interrupt) -> Result<Zeroizing<String>, ShellError> {
     let failed =
         |source: io::Error| ShellError::Other(format!("no password can be read: {source}"));
     terminal::enable_raw_mode().map_err(failed)?;
+    print!("{question}: ");
+    let _ = io::stdout().flush();
     let line = read_keys(interrupt);
     let _ = terminal::disable_raw_mode();
     line.map_err(failed)?.ok_or(ShellError::Interrupted)

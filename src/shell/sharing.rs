@@ -29,6 +29,9 @@ use super::units;
 /// How often bars are drawn and Ctrl-C is looked for.
 const REFRESH: Duration = Duration::from_millis(100);
 
+/// How the answer to a successful `upload_file` begins. Programs look for it.
+pub const UPLOADED: &str = "File uploaded successfully";
+
 /// What is shared, and with whom. The two words of `upload_file` may come in either order: one is
 /// a path that exists, the other a group.
 fn path_and_group(
@@ -131,9 +134,7 @@ pub fn upload_file(
             let how = format!("download_file {how}{}", quoted(&name));
             (
                 shell.link.tracker(),
-                format!(
-                    "File uploaded successfully: {name} ({size}) is shared{with}. Others get it with: {how}"
-                ),
+                format!("{UPLOADED}: {name} ({size}) is shared{with}. Others get it with: {how}"),
             )
         }
         Err(error) if error.is_unreachable() => (

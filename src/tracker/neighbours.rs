@@ -8,24 +8,31 @@
 //! A link begins to listen to the log before it reads the file for what its neighbour lacks, so
 //! nothing falls between the two. Not here: sockets (`link`, `sync_door`), and the facts.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::SocketAddr;
+mod admission;
+mod log;
+mod neighbour;
+mod soft;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
 
-use crate::announce::request::Event;
 use crate::control::key::TrackerKey;
-use crate::control::names::FileName;
 use crate::control::reply::{TrackerEntry, TrackerState};
 use crate::control::sync::{Hello, ShareLine, Standing, SwarmLine, VERSION, list_hash};
 use crate::control::tracker_info::TrackerAddress;
 use crate::registry::batch::Batch;
 use crate::registry::versions::Versions;
 use crate::runtime::stream::Stream;
-use crate::torrent::id::InfoHash;
+
+use self::admission::List;
+pub use self::admission::NotAdmitted;
+use self::log::Log;
+use self::neighbour::{Link, Neighbour};
+pub use self::soft::Soft;
 
 /// How long a change waits for neighbours. One that takes longer counts as unreachable.
 const PROMISE: Duration = Duration::from_secs(1);
@@ -36,14 +43,6 @@ const HOPE: Duration = Duration::from_secs(3);
 const HELD_UP: Duration = Duration::from_secs(1);
 /// How often it looks at the clock.
 const LOOK: Duration = Duration::from_millis(50);
-/// Batches that are kept for links that are slower than others. A link that has missed some
-/// reads the file again.
-const MAX_LOG: usize = 1024;
-/// Announces and shares that may wait for a link. More are dropped: they are announced again.
-const MAX_SOFT: usize = 10_000;
-const MAX_SHARES: usize = 1_000;
-/// About how many bytes of shares are one message.
-const SHARE_BYTES: usize = 1024 * 1024;
 
 pub struct Neighbours {
     inside: Mutex<Inside>,
@@ -54,75 +53,13 @@ pub struct Neighbours {
 }
 
 struct Inside {
-    own: u16,
-    trackers: Vec<TrackerAddress>,
-    list: String,
+    list: List,
     /// How often the list was read.
     generation: u64,
     started: Instant,
-    /// The batches up to `head`.
-    log: VecDeque<Logged>,
-    /// How many batches there have been.
-    head: u64,
-    others: BTreeMap<u16, Other>,
+    log: Log,
+    others: BTreeMap<u16, Neighbour>,
     closed: bool,
-}
-
-struct Logged {
-    at: Instant,
-    batch: Arc<Batch>,
-}
-
-/// One neighbour.
-struct Other {
-    address: TrackerAddress,
-    /// From the list, or else as it has said.
-    key: Option<TrackerKey>,
-    link: Link,
-    /// Why it is down or refused.
-    why: String,
-    since: Instant,
-    /// Ends the link.
-    stream: Option<Stream>,
-    /// It was tried to call it.
-    is_tried: bool,
-    /// It has called us: it is there.
-    knocks: bool,
-    /// It shall be spoken to at once: something about it has changed.
-    is_nudged: bool,
-    /// Its open connections to us.
-    calls: usize,
-    /// On one of them it has told us all that it knew: from then on, it says `OK` to nothing that
-    /// we were not told.
-    has_told: bool,
-    /// When it last called, told us something, or hung up.
-    heard: Instant,
-    /// Up to which batch it was told, and up to which it has acknowledged.
-    sent: u64,
-    acked: u64,
-    /// Since when it lacks something.
-    owed: Option<Instant>,
-    /// What it has for certain.
-    theirs: Versions,
-    standing: Standing,
-    soft: Soft,
-}
-
-/// How we stand to a neighbour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Link {
-    Down,
-    Refused,
-    /// It is being told what it lacks.
-    Behind,
-    InSync,
-}
-
-/// What is not kept, only passed on: for each peer and each share the last word.
-#[derive(Default)]
-pub struct Soft {
-    pub swarms: HashMap<(bool, InfoHash, SocketAddr), SwarmLine>,
-    pub shares: HashMap<FileName, ShareLine>,
 }
 
 /// What a link has to do next.
@@ -147,30 +84,6 @@ pub struct Call {
     generation: u64,
 }
 
-/// Why a call is not taken. For both sides.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum NotAdmitted {
-    #[error("tracker {0} speaks version {theirs} of this protocol, we speak {VERSION}", theirs = .1)]
-    Version(u16, u32),
-    #[error(
-        "its tracker_info.txt is another one than that of tracker {0}: make them equal, then \
-         type `reload` there"
-    )]
-    List(u16),
-    #[error("tracker {to} was called, but this is tracker {own}")]
-    Number { to: u16, own: u16 },
-    #[error("there is no other tracker {0} in tracker_info.txt")]
-    Unknown(u16),
-    #[error("it has not shown the key that tracker_info.txt gives tracker {0}")]
-    Key(u16),
-    #[error(
-        "without keys in tracker_info.txt, trackers speak on one machine only: write the lines \
-         that `tracker --key` prints there, or start all trackers with --sync-without-keys (then \
-         anybody in the network can change everything)"
-    )]
-    NoKeys,
-}
-
 impl Default for Neighbours {
     fn default() -> Neighbours {
         Neighbours::new(0, Vec::new())
@@ -181,13 +94,14 @@ impl Neighbours {
     /// `own` is our number in the list, from 1. Without a list we are alone.
     pub fn new(own: u16, trackers: Vec<TrackerAddress>) -> Neighbours {
         let mut inside = Inside {
-            own,
-            trackers: Vec::new(),
-            list: String::new(),
+            list: List {
+                own,
+                trackers: Vec::new(),
+                hash: String::new(),
+            },
             generation: 0,
             started: Instant::now(),
-            log: VecDeque::new(),
-            head: 0,
+            log: Log::default(),
             others: BTreeMap::new(),
             closed: false,
         };
@@ -211,7 +125,7 @@ impl Neighbours {
     pub fn close(&self) {
         let mut inside = self.inside.lock();
         inside.closed = true;
-        inside.others.values().for_each(Other::cut);
+        inside.others.values().for_each(Neighbour::cut);
         self.changed.notify_all();
     }
 
@@ -221,7 +135,7 @@ impl Neighbours {
 
     /// How many trackers there are.
     pub fn count(&self) -> usize {
-        self.inside.lock().trackers.len()
+        self.inside.lock().list.trackers.len()
     }
 
     pub fn generation(&self) -> u64 {
@@ -233,9 +147,9 @@ impl Neighbours {
         let inside = self.inside.lock();
         let hello = Hello {
             version: VERSION,
-            from: inside.own,
+            from: inside.list.own,
             to,
-            list: inside.list.clone(),
+            list: inside.list.hash.clone(),
             key,
         };
         Some((inside.others.get(&to)?.address.clone(), hello))
@@ -243,7 +157,7 @@ impl Neighbours {
 
     /// Whether the list gives both of us keys.
     pub fn have_keys(&self, number: u16) -> bool {
-        self.inside.lock().have_keys(number)
+        self.inside.lock().list.has_keys(number)
     }
 
     // For whoever answers clients.
@@ -255,9 +169,7 @@ impl Neighbours {
             return;
         }
         let at = Instant::now();
-        inside.head += 1;
-        let batch = Arc::new(batch);
-        inside.log.push_back(Logged { at, batch });
+        inside.log.push(at, Arc::new(batch));
         inside.others.values_mut().for_each(|other| {
             other.owed.get_or_insert(at);
         });
@@ -268,9 +180,7 @@ impl Neighbours {
     /// Something may be in the file that was never published.
     pub fn look_again(&self) {
         let mut inside = self.inside.lock();
-        // A batch that is in no log: every link has missed it.
-        inside.head += 1;
-        inside.log.clear();
+        inside.log.skip();
         self.changed.notify_all();
     }
 
@@ -279,8 +189,8 @@ impl Neighbours {
     pub fn wait_until_all_have(&self) {
         let deadline = Instant::now() + PROMISE;
         let mut inside = self.inside.lock();
-        let head = inside.head;
-        let is_slow = |other: &Other| other.is_connected() && other.acked < head;
+        let head = inside.log.head();
+        let is_slow = |other: &Neighbour| other.is_connected() && other.acked < head;
         while !inside.closed && inside.others.values().any(is_slow) {
             if self.changed.wait_until(&mut inside, deadline).timed_out() {
                 break;
@@ -289,7 +199,7 @@ impl Neighbours {
         let slow = inside.others.iter_mut().filter(|(_, other)| is_slow(other));
         // Who is being told of a year needs longer, and says itself that it is catching up.
         for (number, other) in slow.filter(|(_, other)| other.link == Link::InSync) {
-            log::warn!(target: "sync", "tracker {number} did not answer within a second");
+            ::log::warn!(target: "sync", "tracker {number} did not answer within a second");
             other.fail(Link::Down, "it did not answer within a second");
         }
         self.note(&inside);
@@ -334,7 +244,7 @@ impl Neighbours {
     pub fn rows(&self, standing: Standing) -> Vec<TrackerEntry> {
         let inside = self.inside.lock();
         let is_current = inside.is_current();
-        let numbered = (1..).zip(&inside.trackers);
+        let numbered = (1..).zip(&inside.list.trackers);
         let row = |(number, address): (u16, &TrackerAddress)| {
             let other = inside.others.get(&number);
             let state = match other.map(|other| other.link) {
@@ -363,30 +273,12 @@ impl Neighbours {
 
     /// A peer has announced itself here.
     pub fn tell_swarm(&self, line: &SwarmLine) {
-        self.tell(|soft| {
-            let key = (line.public, line.info_hash, line.address);
-            let old = soft.swarms.get(&key).map(|old| old.event);
-            if soft.swarms.len() >= MAX_SOFT && old.is_none() {
-                return;
-            }
-            // That a download was completed is told once, and counted.
-            let keeps = old == Some(Event::Completed) && line.event == Event::None;
-            let event = if keeps { Event::Completed } else { line.event };
-            let line = SwarmLine {
-                event,
-                ..line.clone()
-            };
-            soft.swarms.insert(key, line);
-        });
+        self.tell(|soft| soft.put_swarm(line));
     }
 
     /// A public share was made here, or has ended.
     pub fn tell_share(&self, line: &ShareLine) {
-        self.tell(|soft| {
-            if soft.shares.len() < MAX_SHARES || soft.shares.contains_key(&line.name) {
-                soft.shares.insert(line.name.clone(), line.clone());
-            }
-        });
+        self.tell(|soft| soft.put_share(line));
     }
 
     fn tell(&self, put: impl Fn(&mut Soft)) {
@@ -407,7 +299,7 @@ impl Neighbours {
     /// A link has come up to a neighbour that has heard so much.
     pub fn link_up(&self, number: u16, key: TrackerKey, theirs: &Versions, stream: Stream) {
         let mut inside = self.inside.lock();
-        let head = inside.head;
+        let head = inside.log.head();
         if let Some(other) = inside.others.get_mut(&number) {
             other.key = other.address.key.or(Some(key));
             other.link = Link::Behind;
@@ -426,7 +318,7 @@ impl Neighbours {
     /// A link begins to read the file: what is published from now on is in the log.
     pub fn link_reads(&self, number: u16) {
         let mut inside = self.inside.lock();
-        let head = inside.head;
+        let head = inside.log.head();
         if let Some(other) = inside.others.get_mut(&number).filter(|o| o.is_connected()) {
             other.link = Link::Behind;
             other.sent = head;
@@ -452,25 +344,17 @@ impl Neighbours {
             if inside.closed || inside.generation != generation {
                 return Work::End;
             }
-            let head = inside.head;
-            let first = head + 1 - inside.log.len() as u64;
-            let Some(other) = inside.others.get(&number) else {
+            let head = inside.log.head();
+            let connected = inside.others.get(&number).filter(|o| o.is_connected());
+            let Some(other) = connected else {
                 return Work::End;
             };
-            let sent = other.sent;
-            if !other.is_connected() {
-                return Work::End;
-            }
-            if sent + 1 < first {
-                return Work::Again(other.theirs.clone());
-            }
-            if sent < head {
-                // No more than that many: the log is not longer.
-                let skip = (sent + 1 - first) as usize;
+            if other.sent < head {
+                let Some(batches) = inside.log.after(other.sent) else {
+                    return Work::Again(other.theirs.clone());
+                };
                 let mut batch = Batch::default();
-                for logged in inside.log.iter().skip(skip) {
-                    other.add_unknown(&logged.batch, &mut batch);
-                }
+                batches.for_each(|logged| other.add_unknown(logged, &mut batch));
                 if !batch.is_empty() {
                     return Work::Facts { until: head, batch };
                 }
@@ -565,7 +449,7 @@ impl Neighbours {
         is_near: bool,
     ) -> Result<Call, NotAdmitted> {
         let mut inside = self.inside.lock();
-        let checked = inside.check(hello, shown, is_near);
+        let checked = inside.list.admit(hello, shown, is_near);
         let generation = inside.generation;
         if let Some(other) = inside.others.get_mut(&hello.from) {
             match &checked {
@@ -624,25 +508,22 @@ impl Neighbours {
 
 impl Inside {
     fn read_list(&mut self, trackers: Vec<TrackerAddress>) {
-        self.list = list_hash(&trackers);
         self.generation += 1;
+        self.list.hash = list_hash(&trackers);
+        self.list.trackers = trackers;
         let mut old = std::mem::take(&mut self.others);
-        old.values().for_each(Other::cut);
-        for (number, address) in (1..).zip(&trackers) {
-            if number == self.own {
-                continue;
-            }
-            let mut other = Other::new(address.clone());
+        old.values().for_each(Neighbour::cut);
+        for (number, address) in self.list.others() {
+            let mut other = Neighbour::new(address.clone());
             // Its calls of before end by themselves, and are counted until then.
             other.calls = old.remove(&number).map_or(0, |old| old.calls);
             self.others.insert(number, other);
         }
-        self.trackers = trackers;
     }
 
     fn is_current(&self) -> bool {
         let hopes = |since: Instant| since.elapsed() < HOPE;
-        let lacks = |other: &Other| match (other.calls, other.link) {
+        let lacks = |other: &Neighbour| match (other.calls, other.link) {
             // It is telling us something. One that hangs must not make us hang.
             (1.., _) => !other.has_told && hopes(other.heard),
             (0, Link::Down) => !other.is_tried && hopes(self.started),
@@ -653,47 +534,8 @@ impl Inside {
         !self.others.values().any(lacks)
     }
 
-    fn have_keys(&self, number: u16) -> bool {
-        let key = |number: u16| {
-            let place = usize::from(number).checked_sub(1)?;
-            self.trackers.get(place)?.key
-        };
-        key(number).is_some() && key(self.own).is_some()
-    }
-
-    fn check(
-        &self,
-        hello: &Hello,
-        shown: Option<TrackerKey>,
-        is_near: bool,
-    ) -> Result<(), NotAdmitted> {
-        let own = self.own;
-        if hello.version != VERSION {
-            return Err(NotAdmitted::Version(hello.from, hello.version));
-        }
-        if hello.list != self.list {
-            return Err(NotAdmitted::List(own));
-        }
-        if hello.to != own {
-            return Err(NotAdmitted::Number { to: hello.to, own });
-        }
-        let other = self.others.get(&hello.from);
-        let other = other.ok_or(NotAdmitted::Unknown(hello.from))?;
-        if self.have_keys(hello.from) {
-            if shown.is_none() || shown != other.address.key {
-                return Err(NotAdmitted::Key(hello.from));
-            }
-        } else if !is_near {
-            return Err(NotAdmitted::NoKeys);
-        }
-        Ok(())
-    }
-
     fn acknowledge(&mut self, number: u16, until: u64) {
-        let first = self.head + 1 - self.log.len() as u64;
-        let next = (until + 1).checked_sub(first);
-        let next = next.and_then(|place| self.log.get(usize::try_from(place).ok()?));
-        let owed = next.map(|logged| logged.at);
+        let owed = self.log.owed_since(until);
         if let Some(other) = self.others.get_mut(&number) {
             other.sent = other.sent.max(until);
             other.acked = other.acked.max(until);
@@ -706,90 +548,7 @@ impl Inside {
     fn trim(&mut self) {
         let linked = self.others.values().filter(|other| other.is_connected());
         let told = linked.map(|other| other.sent).min();
-        let told = told.unwrap_or(self.head);
-        let needed = usize::try_from(self.head - told.min(self.head)).unwrap_or(MAX_LOG);
-        while self.log.len() > needed.min(MAX_LOG) {
-            self.log.pop_front();
-        }
-    }
-}
-
-impl Other {
-    fn new(address: TrackerAddress) -> Other {
-        Other {
-            key: address.key,
-            address,
-            link: Link::Down,
-            why: String::new(),
-            since: Instant::now(),
-            stream: None,
-            is_tried: false,
-            knocks: false,
-            is_nudged: false,
-            calls: 0,
-            has_told: false,
-            heard: Instant::now(),
-            sent: 0,
-            acked: 0,
-            owed: None,
-            theirs: Versions::default(),
-            standing: Standing::default(),
-            soft: Soft::default(),
-        }
-    }
-
-    fn is_connected(&self) -> bool {
-        matches!(self.link, Link::Behind | Link::InSync)
-    }
-
-    /// Closing is not waiting: it may happen under the lock.
-    fn cut(&self) {
-        if let Some(stream) = &self.stream {
-            stream.close();
-        }
-    }
-
-    fn fail(&mut self, link: Link, why: &str) {
-        self.cut();
-        self.stream = None;
-        self.link = link;
-        self.why = why.into();
-        self.is_tried = true;
-        self.soft = Soft::default();
-    }
-
-    /// What of a batch the neighbour is not known to have.
-    fn add_unknown(&self, batch: &Batch, unknown: &mut Batch) {
-        let is_new =
-            |stamp: crate::control::stamp::Stamp| self.theirs.of(stamp.tracker) < stamp.time;
-        let entries = batch.entries.iter().filter(|entry| is_new(entry.stamp));
-        unknown.entries.extend(entries.cloned());
-        let answered = batch.answered.iter().filter(|one| is_new(one.stamp));
-        unknown.answered.extend(answered);
-        let versions = batch.versions.stamps().filter(|stamp| is_new(*stamp));
-        versions.for_each(|stamp| unknown.versions.see(stamp));
-    }
-}
-
-impl Soft {
-    /// As much as is a message of each kind, if there is anything.
-    fn take(&mut self) -> Option<Soft> {
-        if self.swarms.is_empty() && self.shares.is_empty() {
-            return None;
-        }
-        let mut taken = Soft {
-            swarms: std::mem::take(&mut self.swarms),
-            shares: HashMap::new(),
-        };
-        let mut bytes = 0;
-        while bytes < SHARE_BYTES
-            && let Some(name) = self.shares.keys().next().cloned()
-            && let Some(line) = self.shares.remove(&name)
-        {
-            bytes += line.offer.as_ref().map_or(0, |offer| offer.info.len());
-            taken.shares.insert(name, line);
-        }
-        Some(taken)
+        self.log.trim(told.unwrap_or(self.log.head()));
     }
 }
 

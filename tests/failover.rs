@@ -269,8 +269,10 @@ fn the_hosting_peer_is_killed_and_the_next_takes_over() {
     let file = make_file(temp.path(), "file.bin", 100_000);
     three.type_line(&format!("upload_file {}", file.display()));
     three.line_with("uploaded successfully");
-    three.type_line("info");
-    three.line_with(&format!("{first} (in use)"));
+    // While the first one catches up with the second, the second is used.
+    let in_use = format!("{first} (in use)");
+    type_until(&mut three, "info", &in_use);
+    type_until(&mut two, "info", &in_use);
     type_until(&mut two, "list_files", "file.bin");
     one.kill_9();
     type_until(&mut two, "list_files", "file.bin");

@@ -2,8 +2,10 @@
 //! with `nc`.
 //!
 //! A [`frame`] is a line of words and perhaps some bytes. The words of a request are checked
-//! against the one table of [`command`]s. Not here: sockets, and what a tracker answers.
+//! against the one table of [`command`]s. Beside that there are the one-line requests of
+//! [`classic`] clients. Not here: sockets, and what a tracker answers.
 
+pub mod classic;
 pub mod command;
 pub mod frame;
 pub mod key;

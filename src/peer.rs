@@ -32,6 +32,7 @@ pub mod opening;
 pub mod rate_limit;
 pub mod schedule;
 pub mod shake;
+pub mod shunned;
 pub mod tickets;
 pub mod tracker_link;
 pub mod trackers;
@@ -45,7 +46,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Instant, SystemTime};
 
-use crossbeam_channel::{Receiver, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use rand::RngExt;
 
 use crate::control::names::{GroupName, UserName};
@@ -56,7 +57,7 @@ use crate::runtime::stop::Stop;
 use crate::runtime::threads::{self, Threads};
 use crate::storage::folder::{DownloadFolder, FolderError};
 use crate::storage::open_files::OpenFiles;
-use crate::storage::resume::Share;
+use crate::storage::resume::{Share, Sources};
 use crate::storage::{Storage, StorageError};
 use crate::torrent::bitfield::Bitfield;
 use crate::torrent::choker::DEFAULT_SLOTS;
@@ -75,11 +76,13 @@ use hashing::HashPool;
 use managed::{Beginning, Identity};
 use membership::{Membership, Unusable};
 use noise::NoiseError;
+use opening::GIVE_UP_POLL;
 use rate_limit::RateLimit;
+use shunned::Shunned;
 use tickets::Renewals;
 use tracker_link::{Contacts, TrackerLink};
 use trackers::Trackers;
-use view::{News, PeerRow, Status, TorrentView};
+use view::{CallOutcome, News, PeerRow, Status, TorrentView};
 
 /// Inputs that may wait for the engine. Whoever reports more waits.
 const INPUTS: usize = 4096;
@@ -219,6 +222,8 @@ impl Peer {
             next_conn: 0,
             tracker_connections: 0,
             next_check: 0,
+            shunned: Shunned::default(),
+            awaited: Vec::new(),
         };
         let told = Told {
             people: to_news,
@@ -298,6 +303,7 @@ impl Peer {
             let beginning = Beginning {
                 metainfo: record.metainfo,
                 share: record.share,
+                sources: record.sources,
                 added: record.added,
                 downloaded: record.downloaded,
                 uploaded: record.uploaded,
@@ -339,13 +345,14 @@ impl Peer {
         })
     }
 
-    /// Fetches a torrent to `target`, using what lies there already. That is hashed first, unless
-    /// `give_up` says otherwise.
+    /// Fetches a torrent from `sources` to `target`, using what lies there already. That is hashed
+    /// first, unless `give_up` says otherwise.
     pub fn download(
         &self,
         metainfo: Arc<Metainfo>,
         target: &Path,
         share: Option<Share>,
+        sources: Sources,
         give_up: &dyn Fn() -> bool,
     ) -> Result<(), PeerError> {
         if let Some(there) = self.torrent(metainfo.info_hash)? {
@@ -361,7 +368,10 @@ impl Peer {
             return Err(PeerError::GivenUp);
         };
         log::trace!(target: "hop", "{}: its place is {}", metainfo.name(), target.display());
-        let beginning = new_beginning(metainfo, share);
+        let beginning = Beginning {
+            sources,
+            ..new_beginning(metainfo, share)
+        };
         let (storage, start) = (opened.storage, opened.start);
         self.add(Addition {
             beginning,
@@ -428,6 +438,23 @@ impl Peer {
         }
     }
 
+    /// Asks where peers are that were heard of, from any thread: those that are connected, or
+    /// those that are not.
+    pub fn peer_addresses(&self) -> impl Fn(bool) -> Vec<SocketAddr> + Send + use<> {
+        let inputs = self.inputs.clone();
+        move |connected| {
+            let rows = ask(&inputs, |reply| Command::Peers { reply }).unwrap_or_default();
+            let rows = rows.into_iter();
+            let rows = rows.filter(|row| row.connected.is_some() == connected);
+            let mut addresses: Vec<SocketAddr> = rows.map(|row| row.address).collect();
+            if !connected {
+                let shunned = ask(&inputs, |reply| Command::Shunned { reply });
+                addresses.extend(shunned.unwrap_or_default());
+            }
+            addresses
+        }
+    }
+
     pub fn torrent(&self, info_hash: InfoHash) -> Result<Option<TorrentView>, PeerError> {
         Ok(self
             .torrents()?
@@ -437,6 +464,61 @@ impl Peer {
 
     pub fn peers(&self) -> Result<Vec<PeerRow>, PeerError> {
         self.ask(|reply| Command::Peers { reply })
+    }
+
+    /// Calls the peer that listens there for every torrent that is fetched or served, whatever
+    /// came of it before. Waits for what comes of each call, not longer than calls take, and not
+    /// when `give_up` comes true.
+    pub fn connect(
+        &self,
+        address: SocketAddr,
+        give_up: &dyn Fn() -> bool,
+    ) -> Result<Vec<CallOutcome>, PeerError> {
+        let (tell, told) = unbounded();
+        let command = Command::Connect { address, tell };
+        let sent = self.inputs.send(Input::Command(command));
+        sent.map_err(|_| PeerError::Stopped)?;
+        let mut outcomes = Vec::new();
+        loop {
+            match told.recv_timeout(GIVE_UP_POLL) {
+                Ok(outcome) => outcomes.push(outcome),
+                Err(RecvTimeoutError::Timeout) if give_up() => return Err(PeerError::GivenUp),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Ok(outcomes),
+            }
+        }
+    }
+
+    /// Ends every connection with the peer that listens there, and leaves it alone: it is not
+    /// called, and its calls are refused, until [`Peer::connect`] names it. Returns how many
+    /// connections were ended.
+    pub fn disconnect(&self, address: SocketAddr) -> Result<usize, PeerError> {
+        self.ask(|reply| Command::Disconnect { address, reply })
+    }
+
+    /// The same for everybody who is connected. Returns who that was.
+    pub fn disconnect_all(&self) -> Result<Vec<SocketAddr>, PeerError> {
+        self.ask(|reply| Command::DisconnectAll { reply })
+    }
+
+    /// Who is left alone.
+    pub fn shunned(&self) -> Result<Vec<SocketAddr>, PeerError> {
+        self.ask(|reply| Command::Shunned { reply })
+    }
+
+    /// Further addresses where a torrent may be fetched. If it has chosen its sources, those
+    /// alone are called all the same.
+    pub fn add_addresses(
+        &self,
+        info_hash: InfoHash,
+        addresses: &[SocketAddr],
+    ) -> Result<(), PeerError> {
+        let addresses = addresses.to_vec();
+        Ok(self.ask(|reply| Command::AddAddresses {
+            info_hash,
+            addresses,
+            reply,
+        })??)
     }
 
     pub fn pause(&self, info_hash: InfoHash) -> Result<(), PeerError> {
@@ -531,6 +613,7 @@ fn new_beginning(metainfo: Arc<Metainfo>, share: Option<Share>) -> Beginning {
     Beginning {
         metainfo,
         share,
+        sources: Sources::Anyone,
         added,
         downloaded: 0,
         uploaded: 0,

@@ -13,6 +13,7 @@ pub mod peer_shell;
 pub mod screen;
 pub mod secret;
 pub mod sharing;
+pub mod single;
 pub mod table;
 pub mod tracker_choice;
 pub mod tracker_program;

@@ -114,10 +114,11 @@ impl Torrent {
 
     /// Why nothing comes, if nothing can come just now.
     pub fn stall(&self) -> Option<Stall> {
-        let useful = || self.peers.values().filter(|peer| peer.useful > 0);
+        let sources = || self.peers.values().filter(|peer| peer.is_source);
+        let useful = || sources().filter(|peer| peer.useful > 0);
         if self.is_complete() {
             None
-        } else if self.peers.is_empty() {
+        } else if sources().next().is_none() {
             Some(Stall::NoPeers)
         } else if useful().next().is_none() {
             Some(Stall::NobodyHasMissing)
@@ -135,6 +136,7 @@ impl Torrent {
         match event {
             Event::Connected { conn } => self.connected(now, conn),
             Event::Disconnected { conn } => self.disconnected(now, conn, effects),
+            Event::Source { conn, is_source } => self.set_source(now, conn, is_source, effects),
             Event::Bitfield { conn, pieces } => self.bitfield(now, conn, pieces, effects),
             Event::Have { conn, piece } => self.peer_has(now, conn, piece, effects),
             Event::Suggested { conn, piece } => self.suggested(now, conn, piece, effects),
@@ -249,5 +251,31 @@ mod tests {
         assert!(!tell(now, Event::Tick), "not at once");
         now += REFUSAL_PAUSE;
         assert!(tell(now, Event::Tick));
+    }
+
+    #[test]
+    fn who_is_no_source_is_not_asked_and_gives_its_pieces_back() {
+        let layout = Arc::new(Layout::single("x".into(), 1 << 20, 1 << 20).unwrap());
+        let piece = layout.piece(0).unwrap();
+        let mut torrent = Torrent::new(layout, Bitfield::none(1), 8, 1);
+        let (conn, now) = (ConnId(1), Instant::now());
+        let mut tell = |event| {
+            let mut effects = Vec::new();
+            torrent.handle(now, event, &mut effects);
+            (effects, torrent.stall())
+        };
+        let source = |is_source| Event::Source { conn, is_source };
+        let interested = |interested| Effect::SetInterested { conn, interested };
+        tell(Event::Connected { conn });
+        tell(source(false));
+        let pieces = Bitfield::all(1);
+        let (effects, stall) = tell(Event::Bitfield { conn, pieces });
+        assert_eq!((effects, stall), (vec![], Some(Stall::NoPeers)));
+        assert_eq!(tell(Event::Unchoked { conn }).0, []);
+        assert_eq!(tell(Event::Suggested { conn, piece }).0, []);
+        let fetch = Effect::Fetch { conn, piece };
+        assert_eq!(tell(source(true)).0, [interested(true), fetch]);
+        let cancel = Effect::Cancel { conn, piece };
+        assert_eq!(tell(source(false)).0, [cancel, interested(false)]);
     }
 }

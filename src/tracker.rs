@@ -10,12 +10,14 @@
 //!
 //! What they share is in [`state`]: the shares behind one lock, the swarms behind another, what
 //! is [`known`] of users and groups behind a third.
-//! Nobody holds two locks, nor one while reading or writing a socket. A connection's first byte
-//! tells which dialect it speaks (inside TLS, the first byte there), and so by which door it comes
-//! in: [`control_door`] or [`http_door`]. Not here: prompts, and what is said (`control`, `announce`).
+//! Nobody holds two locks, nor one while reading or writing a socket. A connection's first word
+//! tells which dialect it speaks (inside TLS, the first word there), and so by which door it comes
+//! in: [`control_door`], [`http_door`] or [`classic_door`]. Not here: prompts, and what is said
+//! (`control`, `announce`).
 
 pub mod accept;
 pub mod account_door;
+pub mod classic_door;
 pub mod client;
 pub mod config;
 pub mod connections;

@@ -17,6 +17,7 @@ use mini_bittorrent::announce::http::Head;
 use mini_bittorrent::announce::request::AnnounceRequest;
 use mini_bittorrent::announce::response::AnnounceResponse;
 use mini_bittorrent::announce::scrape::{ScrapeRequest, ScrapeResponse};
+use mini_bittorrent::control::classic::{self, Letters};
 use mini_bittorrent::control::frame::read_frame;
 use mini_bittorrent::control::key::{PeerKey, TrackerKey};
 use mini_bittorrent::control::names::{FileName, GroupName, UserName};
@@ -94,6 +95,12 @@ const DECODERS: &[Decoder] = &[
         b"list_files public\n",
         b"download_file public \"a \"\"b\"\"\"\n",
         b"upload_file public x 9 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 7600 +3\nabc",
+    ]),
+    ("one-line request", one_line_request, &[
+        b"announce my file.txt:6881\r",
+        b"getpeers \"a \"\"b\"\"\"",
+        b"REGISTER \"my file.txt\" 6881",
+        b"GETPEERS a:b",
     ]),
     ("control reply", control_reply, &[
         b"OK 120 1 2 +30\n127.0.0.1:6881\n[::1]:6881\nx\n",
@@ -222,6 +229,17 @@ fn sealed(bytes: &[u8]) {
 fn control_request(bytes: &[u8]) {
     if let Ok(Some(frame)) = read_frame(&mut BufReader::new(bytes)) {
         let _ = Request::parse(&frame);
+    }
+}
+
+fn one_line_request(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    for letters in [Letters::Small, Letters::Capital] {
+        if let Some(Ok(request)) = classic::Request::parse(letters, &text) {
+            let line = request.encode(letters);
+            let again = classic::Request::parse(letters, line.trim_end_matches('\n'));
+            assert_eq!(again, Some(Ok(request)));
+        }
     }
 }
 

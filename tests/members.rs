@@ -17,7 +17,7 @@ use mini_bittorrent::peer::tracker_link::TrackerLink;
 use mini_bittorrent::peer::view::Status;
 use mini_bittorrent::peer::{self, Peer};
 use mini_bittorrent::runtime::stop::Stop;
-use mini_bittorrent::storage::resume::Share;
+use mini_bittorrent::storage::resume::{Share, Sources};
 use mini_bittorrent::torrent::metainfo::Metainfo;
 use mini_bittorrent::tracker::{self, Tracker};
 
@@ -125,7 +125,7 @@ impl User {
         let target = self.peer.folder().join(name);
         let share = self.share_of(name);
         self.peer
-            .download(metainfo, &target, share, &|| false)
+            .download(metainfo, &target, share, Sources::Anyone, &|| false)
             .unwrap();
         target
     }

@@ -631,3 +631,14 @@ impl Town {
         });
     }
 }
+
+/// Who is known by the name of a file only is as good as any other peer of a swarm.
+#[test]
+fn a_one_line_request_is_answered_by_a_tracker_that_heard_of_it_from_another() {
+    let town = Town::running(2);
+    let said = town.ask(1, "announce my notes.txt:7001");
+    assert_eq!(said, "Peer registered");
+    peers::wait_until("the other has heard of it", || {
+        town.ask(2, "getpeers my notes.txt") == "127.0.0.1:7001"
+    });
+}

@@ -13,6 +13,9 @@ use super::names::{FileName, GroupName, UserName};
 use super::password::Password;
 use super::stamp::Stamp;
 
+/// In place of a peer's address: everybody.
+pub const ALL: &str = "all";
+
 /// Where a command is typed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Place {
@@ -45,6 +48,10 @@ pub enum Kind {
     PathOrGroup,
     /// A `.torrent` file on this machine.
     TorrentFile,
+    /// Where a peer listens, such as `192.168.1.7:7600`.
+    PeerAddress,
+    /// The same, or [`ALL`].
+    PeerAddressOrAll,
     /// Where on this machine a download goes: a folder, or a path.
     Destination,
     /// The name of a file of the group.
@@ -211,6 +218,9 @@ pub const COMMANDS: &[Command] = &[
     peer("show_downloads", &[], "Downloads [D], complete [C], paused [P], stopped [E], and how far they are"),
     peer("progress", &[], "Live bars; any key comes back to the prompt"),
     peer("show_peers", &[maybe("file", Kind::File)], "Who you are connected to, and at what rates"),
+    peer("connect", &[need("address", Kind::PeerAddress)], "Call a peer now, and take its calls again"),
+    peer("disconnect", &[need("address|all", Kind::PeerAddressOrAll)],
+         "Part from a peer and leave it alone until you connect to it again"),
     peer("wait", &[], "Come back when every download is done"),
     peer("pause", &[need("file", Kind::File)], "Stop fetching and serving a file for now"),
     peer("resume", &[need("file", Kind::File)], "Go on with a paused file"),
@@ -497,6 +507,13 @@ impl Kind {
             Kind::Port => match word.parse::<u16>() {
                 Ok(1..) => Ok(()),
                 _ => Err("is not a port (1 to 65535)".into()),
+            },
+            Kind::PeerAddressOrAll if word == ALL => Ok(()),
+            Kind::PeerAddress | Kind::PeerAddressOrAll => match word.rsplit_once(':') {
+                Some((host, port)) if !host.is_empty() && matches!(port.parse(), Ok(1u16..)) => {
+                    Ok(())
+                }
+                _ => Err("is not an address with a port, such as 192.168.1.7:7600".into()),
             },
             Kind::Group => parses::<GroupName>(word),
             Kind::User | Kind::Applicant => parses::<UserName>(word),

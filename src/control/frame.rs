@@ -192,6 +192,13 @@ pub fn read_frame(reader: &mut impl BufRead) -> Result<Option<Frame>, FrameError
 /// The next message's line, or `None` at a clean end. Its body must be read next: apart, so
 /// that whoever reads can first see whether there is room for it.
 pub fn read_line(reader: &mut impl BufRead) -> Result<Option<Line>, FrameError> {
+    let text = read_text(reader)?;
+    Ok(text.map(|text| Line::parse(&text)).transpose()?)
+}
+
+/// The next line as it was sent, without its line feed, or `None` at a clean end. There may be a
+/// password in it.
+pub fn read_text(reader: &mut impl BufRead) -> Result<Option<Zeroizing<String>>, FrameError> {
     let mut line = Vec::new();
     // One more for the line feed, and one to tell "too long" from "just fits".
     let limit = MAX_LINE as u64 + 2;
@@ -206,9 +213,8 @@ pub fn read_line(reader: &mut impl BufRead) -> Result<Option<Line>, FrameError> 
         Some(_) if line.len() >= MAX_LINE => return Err(LineError::TooLong.into()),
         Some(_) => return Err(FrameError::Truncated),
     }
-    // There may be a password in it.
-    let line = Zeroizing::new(String::from_utf8(line).map_err(|_| FrameError::NotUtf8)?);
-    Ok(Some(Line::parse(&line)?))
+    let line = String::from_utf8(line).map_err(|_| FrameError::NotUtf8)?;
+    Ok(Some(Zeroizing::new(line)))
 }
 
 /// Memory is taken as bytes arrive, not as they are promised.

@@ -179,8 +179,6 @@ impl Request {
     }
 
     pub fn parse(frame: &Frame) -> Result<Request, RequestError> {
-        // Where seed 0's `announce <file>:<port>` will be told apart: `announce` with one word
-        // is never one of ours.
         let (command, arguments) = command::parse(Place::Control, &frame.words)?;
         match command.body {
             Body::None if !frame.body.is_empty() => {
@@ -733,7 +731,7 @@ mod tests {
             refusal.starts_with("`numwant` number too large"),
             "{refusal}"
         );
-        // Seed 0's line, which is to be told apart one day.
+        // A one-line request: who reads lines takes those first (`classic`).
         assert!(refused("announce x:7000", b"").starts_with("`info_hash`"));
     }
 

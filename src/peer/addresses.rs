@@ -23,6 +23,14 @@ enum State {
     Banned,
 }
 
+/// What an address that the user names is to us.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Standing {
+    ToBeCalled,
+    Connected,
+    Banned,
+}
+
 struct Known {
     state: State,
     failures: u32,
@@ -56,14 +64,35 @@ impl AddressBook {
         }
     }
 
-    /// At most `count` addresses to call now. They count as being called.
-    pub fn take_due(&mut self, now: Instant, count: usize) -> Vec<SocketAddr> {
+    /// The user names a peer: it is called next, whatever came of earlier calls. Tells what it is
+    /// to us already.
+    pub fn name(&mut self, now: Instant, address: SocketAddr) -> Standing {
+        match self.known.get(&address).map(|known| known.state) {
+            Some(State::Banned) => return Standing::Banned,
+            Some(State::Connected) => return Standing::Connected,
+            Some(State::Dialing) => return Standing::ToBeCalled,
+            Some(State::Due(_)) | None => {}
+        }
+        let state = State::Due(now);
+        self.known.insert(address, Known { state, failures: 0 });
+        Standing::ToBeCalled
+    }
+
+    /// At most `count` addresses to call now, of those that one `may` call. They count as being
+    /// called.
+    pub fn take_due(
+        &mut self,
+        now: Instant,
+        count: usize,
+        may: impl Fn(SocketAddr) -> bool,
+    ) -> Vec<SocketAddr> {
         let due = |known: &Known| matches!(known.state, State::Due(at) if at <= now);
         let mut addresses: Vec<SocketAddr> = self
             .known
             .iter()
             .filter(|(_, known)| due(known))
             .map(|(a, _)| *a)
+            .filter(|address| may(*address))
             .collect();
         addresses.sort_unstable();
         addresses.truncate(count);
@@ -146,6 +175,8 @@ impl AddressBook {
 mod tests {
     use super::*;
 
+    const ANYONE: fn(SocketAddr) -> bool = |_| true;
+
     #[test]
     fn pauses_grow_and_end() {
         let mut book = AddressBook::new();
@@ -153,10 +184,12 @@ mod tests {
         let mut now = Instant::now();
         book.learn(now, address, Duration::ZERO);
         let mut pauses = Vec::new();
-        while book.take_due(now, 9) == [address] {
+        while book.take_due(now, 9, ANYONE) == [address] {
             book.failed(now, address);
             let failed = now;
-            while book.take_due(now, 9).is_empty() && now - failed < Duration::from_secs(300) {
+            while book.take_due(now, 9, ANYONE).is_empty()
+                && now - failed < Duration::from_secs(300)
+            {
                 now += Duration::from_secs(1);
             }
             pauses.push((now - failed).as_secs());
@@ -175,13 +208,36 @@ mod tests {
         for address in &addresses {
             book.learn(now, *address, Duration::ZERO);
         }
-        assert_eq!(book.take_due(now, 2), addresses[..2]);
-        assert_eq!(book.take_due(now, 2), addresses[2..]);
+        assert_eq!(book.take_due(now, 2, ANYONE), addresses[..2]);
+        assert_eq!(book.take_due(now, 2, ANYONE), addresses[2..]);
         book.ban(addresses[0]);
         book.learn(now, addresses[0], Duration::ZERO);
         book.failed(now, addresses[0]);
         book.disconnected(now, addresses[1], true);
         let later = now + LONGEST_PAUSE;
-        assert_eq!(book.take_due(later, 9), addresses[1..2]);
+        assert_eq!(book.take_due(later, 9, ANYONE), addresses[1..2]);
+    }
+
+    #[test]
+    fn who_is_named_is_called_at_once() {
+        let mut book = AddressBook::new();
+        let (now, address) = (Instant::now(), SocketAddr::from(([127, 0, 0, 1], 1)));
+        book.learn(now, address, Duration::ZERO);
+        assert!(book.take_due(now, 9, |_| false).is_empty());
+        assert_eq!(book.take_due(now, 9, ANYONE), [address]);
+        assert_eq!(book.name(now, address), Standing::ToBeCalled);
+        assert!(
+            book.take_due(now, 9, ANYONE).is_empty(),
+            "it is being called"
+        );
+        book.failed(now, address);
+        assert!(book.take_due(now, 9, ANYONE).is_empty());
+        assert_eq!(book.name(now, address), Standing::ToBeCalled);
+        assert_eq!(book.take_due(now, 9, ANYONE), [address]);
+        book.connected(address);
+        assert_eq!(book.name(now, address), Standing::Connected);
+        book.ban(address);
+        assert_eq!(book.name(now, address), Standing::Banned);
+        assert!(book.take_due(now, 9, ANYONE).is_empty());
     }
 }

@@ -24,7 +24,7 @@ const THREADS: usize = 8;
 /// Addresses that wait for a thread. More stay in the address book.
 const WAITING: usize = 64;
 /// How long a connection may take to be made. Bounds the end of the program, too.
-const CONNECT: Duration = Duration::from_millis(2500);
+pub const CONNECT: Duration = Duration::from_millis(2500);
 
 /// Somebody to call.
 pub struct Call {
@@ -98,7 +98,11 @@ fn dial(waiting: &Receiver<Call>, membership: &Membership, engine: &Sender<Input
             Ok(handshaken) => Input::Handshaken(Box::new(handshaken)),
             Err(error) => {
                 log::debug!(target: "dial", "{address} for {info_hash}: {error}");
-                Input::CallFailed { info_hash, address }
+                Input::CallFailed {
+                    info_hash,
+                    address,
+                    error,
+                }
             }
         };
         if engine.send(input).is_err() {

@@ -6,6 +6,7 @@
 
 pub mod command;
 mod groups;
+mod single;
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -26,11 +27,14 @@ use super::connection::{Direction, Handshaken, Limits, Report};
 use super::dial::{Call, Dialer};
 use super::disk::{Disk, DiskJob};
 use super::hashing::{HashOutcome, HashPool};
-use super::managed::{Identity, Managed, State, Wish};
+use super::managed::{Identity, Managed, Refusal, State, Wish};
 use super::membership::Membership;
+use super::shake::CallError;
+use super::shunned::Shunned;
 use super::tickets::Renewals;
 use super::view::News;
 pub use command::{Addition, Command, EngineError, Start};
+pub use single::Awaited;
 
 /// How often the rules are told that time has passed.
 const TICK: Duration = Duration::from_millis(200);
@@ -52,6 +56,7 @@ pub enum Input {
     CallFailed {
         info_hash: InfoHash,
         address: SocketAddr,
+        error: CallError,
     },
     Connection {
         info_hash: InfoHash,
@@ -106,6 +111,9 @@ pub struct Engine {
     /// How many connections to our tracker there have been when it last answered.
     pub tracker_connections: u64,
     pub next_check: u64,
+    pub shunned: Shunned,
+    /// The calls of which somebody waits to hear.
+    pub awaited: Vec<Awaited>,
 }
 
 impl Engine {
@@ -136,11 +144,16 @@ impl Engine {
         match input {
             Input::Command(command) => self.command(now, command),
             Input::Handshaken(handshaken) => self.admit(now, *handshaken),
-            Input::CallFailed { info_hash, address } => {
+            Input::CallFailed {
+                info_hash,
+                address,
+                error,
+            } => {
                 self.with(info_hash, |torrent| {
                     torrent.call_failed(now, address);
                     None
                 });
+                self.call_ended(info_hash, address, Err(error.to_string()));
             }
             Input::Connection {
                 info_hash,
@@ -195,19 +208,27 @@ impl Engine {
 
     fn tick(&mut self, now: Instant) {
         self.mind_groups(now);
-        let mut room = MAX_CONNECTIONS_IN_ALL.saturating_sub(self.connections());
+        self.forget_overdue_calls(now);
         for torrent in self.torrents.values_mut() {
             if let Some(Wish::Finish) = torrent.tick(now, self.identity, &self.announcer) {
                 let (info_hash, storage) = (torrent.info_hash(), torrent.shared.storage.clone());
                 self.disk.queue(DiskJob::Finish { info_hash, storage });
             }
+        }
+        self.call(now);
+    }
+
+    /// Calls whom the torrents want to call now.
+    fn call(&mut self, now: Instant) {
+        let mut room = MAX_CONNECTIONS_IN_ALL.saturating_sub(self.connections());
+        for torrent in self.torrents.values_mut() {
             if room == 0 {
-                continue;
+                return;
             }
             let Some(manner) = torrent.manner(now) else {
                 continue;
             };
-            for address in torrent.calls(now) {
+            for address in torrent.calls(now, &self.shunned) {
                 let handshake = Handshake {
                     info_hash: torrent.info_hash(),
                     peer_id: self.identity.peer_id,
@@ -232,35 +253,60 @@ impl Engine {
     }
 
     fn admit(&mut self, now: Instant, handshaken: Handshaken) {
-        let info_hash = handshaken.handshake.info_hash;
-        let (identity, threads) = (self.identity, self.threads.clone());
-        if self.connections() >= MAX_CONNECTIONS_IN_ALL {
-            log::info!(target: "engine", "{} turned away: too many connections", handshaken.address);
-            let address = handshaken.address;
-            self.with(info_hash, |torrent| {
-                torrent.call_later(now, address);
-                None
-            });
-            return;
-        }
-        // Of a group's torrent nobody else learns anything: to them it is unknown.
-        let is_for = |torrent: &Managed| torrent.is_for(now, &handshaken.pass);
-        if !self.torrents.get(&info_hash).is_some_and(is_for) {
-            let address = handshaken.address;
-            log::debug!(target: "engine", "{address} turned away: no such torrent here: {info_hash}");
-            if handshaken.direction == Direction::Outgoing {
+        let (info_hash, address) = (handshaken.handshake.info_hash, handshaken.address);
+        let direction = handshaken.direction;
+        let result = match self.refusal(now, &handshaken) {
+            None => self.let_in(now, handshaken),
+            Some(refusal) => {
+                let level = match refusal {
+                    Refusal::FullInAll => log::Level::Info,
+                    _ => log::Level::Debug,
+                };
+                log::log!(target: "engine", level, "{address} turned away: {refusal}");
                 self.with(info_hash, |torrent| {
                     torrent.call_later(now, address);
                     None
                 });
+                Err(refusal)
             }
-            return;
+        };
+        if direction == Direction::Outgoing {
+            let result = match result {
+                Ok(()) | Err(Refusal::Twin) => Ok(()),
+                Err(refusal) => Err(refusal.to_string()),
+            };
+            self.call_ended(info_hash, address, result);
         }
+    }
+
+    /// Why nobody here wants this connection, whatever the torrent says.
+    fn refusal(&self, now: Instant, handshaken: &Handshaken) -> Option<Refusal> {
+        let info_hash = handshaken.handshake.info_hash;
+        // Of a group's torrent nobody else learns anything: to them it is unknown.
+        let is_for = |torrent: &Managed| torrent.is_for(now, &handshaken.pass);
+        if self.connections() >= MAX_CONNECTIONS_IN_ALL {
+            Some(Refusal::FullInAll)
+        } else if self.is_shunned(handshaken) {
+            Some(Refusal::Shunned)
+        } else if !self.torrents.get(&info_hash).is_some_and(is_for) {
+            Some(Refusal::Unknown(info_hash))
+        } else {
+            None
+        }
+    }
+
+    fn let_in(&mut self, now: Instant, handshaken: Handshaken) -> Result<(), Refusal> {
+        let info_hash = handshaken.handshake.info_hash;
+        let (identity, threads) = (self.identity, self.threads.clone());
         self.next_conn += 1;
         let conn = ConnId(self.next_conn);
+        let mut result = Err(Refusal::Unknown(info_hash));
         self.with(info_hash, |torrent| {
-            torrent.admit(now, conn, handshaken, identity, &threads)
+            let admitted = torrent.admit(now, conn, handshaken, identity, &threads);
+            result = admitted.as_ref().map(|_| ()).map_err(|refusal| *refusal);
+            admitted.ok().flatten()
         });
+        result
     }
 
     fn report(&mut self, now: Instant, info_hash: InfoHash, conn: ConnId, report: Report) {
@@ -270,10 +316,10 @@ impl Engine {
         }
         match report {
             Report::Event(event) => self.with(info_hash, |torrent| torrent.tell(now, event)),
-            Report::Introduced(theirs) => self.with(info_hash, |torrent| {
-                torrent.introduced(conn, theirs);
-                None
-            }),
+            Report::Introduced(theirs) => {
+                self.with(info_hash, |torrent| torrent.introduced(now, conn, theirs));
+                self.part_if_shunned(now, info_hash, conn);
+            }
             Report::Renewed(pass) => {
                 self.with(info_hash, |torrent| torrent.renewed(now, conn, pass));
             }

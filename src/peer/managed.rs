@@ -10,21 +10,23 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::storage::StorageError;
-use crate::storage::resume::{Record, Share};
+use crate::storage::resume::{Record, Share, Sources};
 use crate::torrent::bitfield::Bitfield;
 use crate::torrent::id::{ConnId, InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
 use crate::torrent::{Effect, Event, Torrent};
 use crate::wire::message::Message;
 
-use super::addresses::AddressBook;
+use super::addresses::{AddressBook, Standing};
 use super::announcer::{Announcer, Tracker, http_trackers};
 use super::connection::{Connection, Direction, Order, Reason, Shared};
 use super::hashing::{HashOutcome, HashTask};
 use super::schedule::Schedule;
+use super::shunned::Shunned;
+pub use admission::Refusal;
 use gate::Gate;
 
 /// We call others only up to so many, to leave room for those who call us.
@@ -67,6 +69,13 @@ struct Conn {
     takes_tickets: Option<u8>,
 }
 
+impl Conn {
+    /// Where the peer listens, or as long as we do not know, from where it called.
+    fn address(&self) -> SocketAddr {
+        self.listens.unwrap_or(self.from)
+    }
+}
+
 /// What was carried with a peer on connections that have ended.
 #[derive(Default)]
 struct Past {
@@ -80,6 +89,7 @@ pub struct Managed {
     pub torrent: Torrent,
     pub state: State,
     pub share: Option<Share>,
+    sources: Sources,
     /// If it is a group's.
     gate: Option<Gate>,
     pub trackers: Vec<Schedule>,
@@ -105,6 +115,7 @@ pub struct Managed {
 pub struct Beginning {
     pub metainfo: Arc<Metainfo>,
     pub share: Option<Share>,
+    pub sources: Sources,
     pub added: u64,
     pub downloaded: u64,
     pub uploaded: u64,
@@ -144,7 +155,7 @@ impl Managed {
         let others = begin.metainfo.trackers.as_slice();
         let others = if gate.is_none() { others } else { &[] };
         let trackers = ours.into_iter().chain(http_trackers(others));
-        Managed {
+        let mut managed = Managed {
             trackers: trackers
                 .map(|tracker| Schedule::new(now, tracker))
                 .collect(),
@@ -152,6 +163,7 @@ impl Managed {
             torrent,
             state,
             share: begin.share,
+            sources: begin.sources.clone(),
             gate,
             added: begin.added,
             born: ConnId(0),
@@ -163,7 +175,11 @@ impl Managed {
             past: BTreeMap::new(),
             before: (begin.downloaded, begin.uploaded),
             published: begin.published.map(Published::At),
+        };
+        if let Sources::Only(addresses) = &begin.sources {
+            managed.learn(now, addresses);
         }
+        managed
     }
 
     pub fn info_hash(&self) -> InfoHash {
@@ -181,7 +197,7 @@ impl Managed {
         self.shared.storage.final_path().to_path_buf()
     }
 
-    fn is_open(&self) -> bool {
+    pub(super) fn is_open(&self) -> bool {
         matches!(self.state, State::Running | State::Finishing) && self.lock().is_none()
     }
 
@@ -285,7 +301,7 @@ impl Managed {
         let (downloaded, uploaded) = (counters.downloaded(), counters.uploaded());
         self.before.0 += downloaded;
         self.before.1 += uploaded;
-        let address = ended.listens.unwrap_or(ended.from);
+        let address = ended.address();
         let room = self.past.len() < MAX_PAST || self.past.contains_key(&address);
         // Who gave and got nothing, such as the second of two calls that crossed, is no news.
         if room && downloaded + uploaded > 0 {
@@ -305,6 +321,28 @@ impl Managed {
         }
     }
 
+    /// Who is connected, and where it listens, as far as we know.
+    pub fn connected(&self) -> impl Iterator<Item = (PeerId, SocketAddr)> {
+        self.conns
+            .values()
+            .map(|conn| (conn.peer_id, conn.address()))
+    }
+
+    pub fn connected_on(&self, conn: ConnId) -> Option<(PeerId, SocketAddr)> {
+        let conn = self.conns.get(&conn)?;
+        Some((conn.peer_id, conn.address()))
+    }
+
+    /// Ends the connections with this peer. Returns how many.
+    pub fn disconnect_peer(&mut self, now: Instant, peer: PeerId) -> usize {
+        let with = self.conns.iter().filter(|(_, conn)| conn.peer_id == peer);
+        let ids: Vec<ConnId> = with.map(|(id, _)| *id).collect();
+        for id in &ids {
+            self.disconnect(now, *id, true);
+        }
+        ids.len()
+    }
+
     /// Ends every connection; each reports its end when its threads are through.
     pub fn close_all(&self) {
         self.conns.values().for_each(|conn| conn.connection.close());
@@ -314,13 +352,38 @@ impl Managed {
         self.conns.len()
     }
 
-    /// Whom to call now.
-    pub fn calls(&mut self, now: Instant) -> Vec<SocketAddr> {
+    /// Whom to call now. Who has everything calls anybody: others may want it.
+    pub fn calls(&mut self, now: Instant, shunned: &Shunned) -> Vec<SocketAddr> {
         let room = MAX_CALLING.saturating_sub(self.conns.len());
-        if self.is_open() {
-            self.book.take_due(now, room)
-        } else {
-            Vec::new()
+        if !self.is_open() {
+            return Vec::new();
+        }
+        let (sources, complete) = (&self.sources, self.torrent.is_complete());
+        let may = |address| {
+            let is_source = complete || sources.has(Some(address));
+            is_source && !shunned.has(address)
+        };
+        self.book.take_due(now, room, may)
+    }
+
+    /// The user names a peer, which is a source from now on. Tells what it is to us, and whether
+    /// it was no source before.
+    pub fn name_peer(&mut self, now: Instant, address: SocketAddr) -> (Standing, bool) {
+        let is_new_source = self.sources.add(address);
+        if is_new_source {
+            let conns = self.conns.iter();
+            let there = conns.filter(|(_, conn)| conn.listens == Some(address));
+            for id in there.map(|(id, _)| *id).collect::<Vec<_>>() {
+                self.mind_source(now, id);
+            }
+        }
+        (self.book.name(now, address), is_new_source)
+    }
+
+    /// Peers may be there.
+    pub fn learn(&mut self, now: Instant, addresses: &[SocketAddr]) {
+        for address in addresses {
+            self.book.learn(now, *address, Duration::ZERO);
         }
     }
 
@@ -426,6 +489,7 @@ impl Managed {
             downloaded,
             paused: matches!(self.state, State::Paused) || self.pause_after_check,
             share: self.share.clone(),
+            sources: self.sources.clone(),
             added: self.added,
         }
     }

@@ -19,7 +19,7 @@ use super::engine::Start;
 use super::hashing::{HashOutcome, HashPool, Purpose};
 
 /// How often somebody who waits for hashes is asked whether to go on.
-const GIVE_UP_POLL: Duration = Duration::from_millis(100);
+pub const GIVE_UP_POLL: Duration = Duration::from_millis(100);
 
 /// A place that is open.
 pub struct Opened {

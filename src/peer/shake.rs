@@ -37,6 +37,8 @@ pub enum CallError {
     Io(#[from] io::Error),
     #[error(transparent)]
     NotBitTorrent(#[from] NotBitTorrent),
+    #[error("it hung up: it does not share this, or does not want to")]
+    HungUp,
     #[error("it answered for another torrent")]
     OtherTorrent,
     #[error(transparent)]
@@ -149,7 +151,12 @@ fn finish(
     shown: Option<Shown>,
 ) -> Result<Handshaken, CallError> {
     let mut bytes = [0; HANDSHAKE_LENGTH];
-    source.read_exact(&mut bytes)?;
+    source
+        .read_exact(&mut bytes)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => CallError::HungUp,
+            _ => error.into(),
+        })?;
     let handshake = Handshake::decode(&bytes)?;
     stream.set_deadline(None);
     source.stream_mut().set_deadline(None);

@@ -127,6 +127,13 @@ pub struct PeerRow {
     pub connected: Option<PeerView>,
 }
 
+/// What came of a call that the user wanted, for one torrent; if nothing, in words why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallOutcome {
+    pub torrent: String,
+    pub result: Result<(), String>,
+}
+
 /// What people are told without having asked.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {

@@ -185,6 +185,16 @@ impl Swarms {
         members
     }
 
+    /// At most so many of a swarm, seeds first: to look at all of a large one takes long.
+    pub fn some_members(&self, info_hash: &InfoHash, most: usize) -> Vec<Member> {
+        let swarm = self.by_hash.get(info_hash);
+        let members = swarm.map(|swarm| {
+            let v4 = swarm.v4.members();
+            v4.chain(swarm.v6.members()).take(most).collect()
+        });
+        members.unwrap_or_default()
+    }
+
     /// Forgets peers that have been silent for too long, and swarms without any.
     pub fn sweep(&mut self, now: Seconds) {
         let expiry = self.limits.expiry;

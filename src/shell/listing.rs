@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::io::Read;
+use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::peer::view::{PeerRow, Status, TorrentView};
@@ -84,7 +85,7 @@ pub fn state(torrent: &TorrentView) -> String {
 }
 
 /// The peers of all torrents, or of the one called `file`.
-pub fn show_peers(peers: &[PeerRow], file: Option<&str>) -> String {
+pub fn show_peers(peers: &[PeerRow], file: Option<&str>, shunned: &[SocketAddr]) -> String {
     let wanted = peers
         .iter()
         .filter(|peer| file.is_none_or(|file| peer.torrent == file));
@@ -106,8 +107,17 @@ pub fn show_peers(peers: &[PeerRow], file: Option<&str>) -> String {
             ]
         })
         .collect();
+    let shunned: Vec<String> = shunned.iter().map(SocketAddr::to_string).collect();
+    let alone = match shunned.is_empty() {
+        true => String::new(),
+        false => format!(
+            "\nLeft alone until `connect` names them: {}",
+            shunned.join(", ")
+        ),
+    };
     if rows.is_empty() {
-        return "No peers. They are found through the trackers, which `info` names.".into();
+        let none = "No peers. They are found through the trackers, which `info` names.";
+        return format!("{none}{alone}");
     }
     let (left, right) = (Align::Left, Align::Right);
     let head = [
@@ -120,12 +130,14 @@ pub fn show_peers(peers: &[PeerRow], file: Option<&str>) -> String {
         ("up", right),
         ("", left),
     ];
-    table(&head, &rows)
+    format!("{}{alone}", table(&head, &rows).trim_end())
 }
 
 fn peer_state(view: &crate::torrent::PeerView) -> String {
     let mut words = vec![format!("has {} pieces", view.pieces)];
-    if view.snubbed {
+    if !view.is_source {
+        words.push("is not asked: other sources were chosen".into());
+    } else if view.snubbed {
         words.push("sends nothing".into());
     } else if view.we_are_interested && view.chokes_us {
         words.push("does not serve us now".into());
@@ -201,8 +213,6 @@ pub fn info(shell: &PeerShell) -> Result<String, ShellError> {
         });
     let trackers: Vec<String> = trackers.collect();
     let seeds = |torrent: &TorrentView| torrent.status == Status::Seeding;
-    let fetches = |torrent: &TorrentView| torrent.status == Status::Downloading;
-    let seeding = torrents.iter().any(seeds) && !torrents.iter().any(fetches);
     let user = match shell.peer.account.user() {
         Some(user) => user.to_string(),
         None => "nobody is logged in".into(),
@@ -220,6 +230,10 @@ pub fn info(shell: &PeerShell) -> Result<String, ShellError> {
         units::rate(sum(|torrent| torrent.rate_down)),
         units::bytes(sum(|torrent| torrent.uploaded)),
         units::rate(sum(|torrent| torrent.rate_up)),
-        if seeding { "Seeder" } else { "Leecher" },
+        if torrents.iter().any(seeds) {
+            "Seeder"
+        } else {
+            "Leecher"
+        },
     ))
 }

@@ -27,7 +27,7 @@ use super::completion::Names;
 use super::hosting::{self, Hosted};
 use super::interrupt::Interrupt;
 use super::screen::say;
-use super::{groups, listing, sharing, trackers, units, waiting};
+use super::{groups, listing, sharing, single, trackers, units, waiting};
 
 /// A peer and all that its prompt needs.
 pub struct PeerShell {
@@ -118,6 +118,7 @@ impl PeerShell {
     pub fn names(&self) -> Names {
         let upload = self.upload.clone();
         let torrents = self.peer.torrent_names();
+        let addresses = self.peer.peer_addresses();
         let link = Mutex::new(self.peer.link(Stop::new()));
         Box::new(move |kind, words| {
             let link = &mut *link.lock();
@@ -137,6 +138,14 @@ impl PeerShell {
                         names.extend(sharing::in_upload_folder(&upload));
                     }
                     names
+                }
+                (Kind::PeerAddress, _) => {
+                    addresses(false).iter().map(ToString::to_string).collect()
+                }
+                (Kind::PeerAddressOrAll, _) => {
+                    let connected = addresses(true);
+                    let connected = connected.iter().map(ToString::to_string);
+                    connected.chain([command::ALL.into()]).collect()
                 }
                 (Kind::Applicant, Some(group)) => {
                     texts(groups::requests(link, &group).unwrap_or_default())
@@ -195,8 +204,10 @@ impl PeerShell {
                 let file = args.one("file");
                 let torrent = file.map(|file| self.find(file)).transpose()?;
                 let name = torrent.as_ref().map(|torrent| torrent.name.as_str());
-                listing::show_peers(&self.peer.peers()?, name)
+                listing::show_peers(&self.peer.peers()?, name, &self.peer.shunned()?)
             }
+            "connect" => single::connect(self, needed(&args, "address"))?,
+            "disconnect" => single::disconnect(self, needed(&args, "address|all"))?,
             "info" => listing::info(self)?,
             "trackers" => trackers::trackers(self)?,
             "host_tracker" => hosting::host_tracker(self, args.one("number"))?,

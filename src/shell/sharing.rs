@@ -16,7 +16,7 @@ use crate::peer::hashing::make::{self, Made, Wish};
 use crate::peer::tracker_link::{LinkError, TrackerLink};
 use crate::peer::view::{Status, TorrentView};
 use crate::storage::names::{Platform, safe_name};
-use crate::storage::resume::Share;
+use crate::storage::resume::{Share, Sources};
 use crate::torrent::metainfo::Metainfo;
 
 use super::groups;
@@ -236,11 +236,13 @@ pub fn download_file(
     let target = target(shell, file, destination)?;
     let users = user.into_iter().collect();
     let share = Share { group, name, users };
-    shell
-        .peer
-        .download(metainfo.clone(), &target, Some(share), &|| {
-            shell.interrupt.came()
-        })?;
+    shell.peer.download(
+        metainfo.clone(),
+        &target,
+        Some(share),
+        Sources::Anyone,
+        &|| shell.interrupt.came(),
+    )?;
     Ok(begun(shell, &metainfo, &target))
 }
 
@@ -273,7 +275,9 @@ pub fn add(shell: &mut PeerShell, torrent: &str) -> Result<String, ShellError> {
     let target = target(shell, metainfo.name(), None)?;
     shell
         .peer
-        .download(metainfo.clone(), &target, None, &|| shell.interrupt.came())?;
+        .download(metainfo.clone(), &target, None, Sources::Anyone, &|| {
+            shell.interrupt.came()
+        })?;
     let mut text = begun(shell, &metainfo, &target);
     let http = crate::peer::announcer::http_trackers(&metainfo.trackers).count();
     if http == 0 {

@@ -3,6 +3,7 @@
 //!
 //! Not here: where the bytes are kept ([`super::folder`]).
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -39,8 +40,39 @@ pub struct Record {
     pub paused: bool,
     /// As what it is offered, if a tracker of ours lists it.
     pub share: Option<Share>,
+    pub sources: Sources,
     /// When it was added, in seconds since 1970.
     pub added: u64,
+}
+
+/// From whom a torrent is fetched. Who is none of them may still be served.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Sources {
+    #[default]
+    Anyone,
+    /// From the peers that listen there.
+    Only(Vec<SocketAddr>),
+}
+
+impl Sources {
+    /// Whether it is fetched from the peer that listens there, if that is known.
+    pub fn has(&self, address: Option<SocketAddr>) -> bool {
+        match self {
+            Sources::Anyone => true,
+            Sources::Only(addresses) => address.is_some_and(|it| addresses.contains(&it)),
+        }
+    }
+
+    /// One more. Whether that is news.
+    pub fn add(&mut self, address: SocketAddr) -> bool {
+        match self {
+            Sources::Only(addresses) if !addresses.contains(&address) => {
+                addresses.push(address);
+                true
+            }
+            Sources::Only(_) | Sources::Anyone => false,
+        }
+    }
 }
 
 /// Under which name which group finds a torrent.
@@ -127,6 +159,13 @@ impl Record {
                     }
                 });
             }
+            if let Sources::Only(addresses) = &self.sources {
+                record.text("sources").list(|list| {
+                    for address in addresses {
+                        list.text(&address.to_string());
+                    }
+                });
+            }
             record.text("target").bytes(&path_bytes(&self.target));
             record.text("torrent").bytes(&self.metainfo.to_bytes());
             record.text("uploaded").int(int(self.uploaded));
@@ -176,6 +215,13 @@ impl Record {
             }),
             None => None,
         };
+        let sources = match record.get("sources") {
+            Some(_) => Sources::Only(find(record, "sources", |sources| {
+                let addresses = sources.list()?;
+                addresses.map(|it| it.text()?.parse().ok()).collect()
+            })?),
+            None => Sources::Anyone,
+        };
         Ok(Record {
             metainfo,
             target: find(record, "target", path)?,
@@ -187,6 +233,7 @@ impl Record {
             downloaded: find(record, "downloaded", size)?,
             paused: find(record, "paused", flag)?,
             share,
+            sources,
             added: find(record, "added", size)?,
         })
     }
@@ -283,6 +330,7 @@ pub(super) mod tests {
                 name: "f".parse().unwrap(),
                 users: vec!["bob".parse().unwrap(), "alice".parse().unwrap()],
             }),
+            sources: Sources::Only(vec!["[::1]:7600".parse().unwrap()]),
             added: 1_700_000_000,
         }
     }
@@ -293,6 +341,7 @@ pub(super) mod tests {
         assert_eq!(Record::decode(&record.encode()), Ok(record.clone()));
         let other = Record {
             share: None,
+            sources: Sources::Anyone,
             have: Bitfield::all(3),
             finished: true,
             files: Vec::new(),

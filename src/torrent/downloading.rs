@@ -29,6 +29,29 @@ const MAX_JOBS: usize = 32;
 const MAX_JOB_BYTES: u64 = 8 * 1024 * 1024;
 
 impl Torrent {
+    /// Who is a source no longer gives its piece jobs back.
+    pub(super) fn set_source(
+        &mut self,
+        now: Instant,
+        conn: ConnId,
+        is_source: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return;
+        };
+        peer.is_source = is_source;
+        if !is_source {
+            for piece in std::mem::take(&mut peer.jobs) {
+                self.picker.released(conn, piece);
+                effects.push(Effect::Cancel { conn, piece });
+            }
+            self.fill_idle(now, effects);
+        }
+        self.show_interest(conn, effects);
+        self.fill(now, conn, effects);
+    }
+
     pub(super) fn bitfield(
         &mut self,
         now: Instant,
@@ -248,7 +271,7 @@ impl Torrent {
 
     pub(super) fn show_interest(&mut self, conn: ConnId, effects: &mut Vec<Effect>) {
         if let Some(peer) = self.peers.get_mut(&conn) {
-            let interested = peer.useful > 0;
+            let interested = peer.is_source && peer.useful > 0;
             if interested != peer.we_are_interested {
                 peer.we_are_interested = interested;
                 effects.push(Effect::SetInterested { conn, interested });
@@ -274,7 +297,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        if peer.chokes_us || peer.snubbed || peer.useful == 0 {
+        if !peer.is_source || peer.chokes_us || peer.snubbed || peer.useful == 0 {
             return;
         }
         let target = jobs_in_hand(&self.layout, peer.rate_from.bytes_per_second());

@@ -14,6 +14,11 @@ pub enum Event {
     Disconnected {
         conn: ConnId,
     },
+    /// Whether we fetch from this peer. From a new one we do.
+    Source {
+        conn: ConnId,
+        is_source: bool,
+    },
     /// All that the peer has now. What it had before it still has.
     Bitfield {
         conn: ConnId,

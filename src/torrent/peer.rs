@@ -10,6 +10,8 @@ use super::rate::Rate;
 /// What the torrent knows of one connection.
 pub(super) struct Peer {
     pub has: Bitfield,
+    /// We fetch from it.
+    pub is_source: bool,
     /// How many of the peer's pieces we miss.
     pub useful: u32,
     pub chokes_us: bool,
@@ -36,6 +38,7 @@ impl Peer {
     pub fn new(now: Instant, pieces: u32) -> Peer {
         Peer {
             has: Bitfield::none(pieces),
+            is_source: true,
             useful: 0,
             chokes_us: true,
             interested_in_us: false,
@@ -57,6 +60,7 @@ impl Peer {
     pub fn view(&self) -> PeerView {
         PeerView {
             pieces: self.has.count(),
+            is_source: self.is_source,
             chokes_us: self.chokes_us,
             interested_in_us: self.interested_in_us,
             unchoked: self.unchoked,
@@ -76,6 +80,8 @@ impl Peer {
 pub struct PeerView {
     /// How many pieces it has.
     pub pieces: u32,
+    /// We fetch from it.
+    pub is_source: bool,
     pub chokes_us: bool,
     pub interested_in_us: bool,
     pub unchoked: bool,

@@ -7,8 +7,9 @@ use std::time::Instant;
 use zeroize::Zeroize;
 
 use crate::announce::request::Event;
+use crate::control::classic::{self, Letters, Malformed};
 use crate::control::command::{self, Permission, Place, help};
-use crate::control::frame::{Frame, FrameError, read_body, read_line};
+use crate::control::frame::{Frame, FrameError, Line, read_body, read_text};
 use crate::control::names::GroupName;
 use crate::control::reply::{
     CATCHING_UP, Code, Download, FileEntry, Reply, TrackerEntry, announce_to_reply,
@@ -24,7 +25,7 @@ use crate::runtime::channel::Channel;
 use super::client::{encode, say_goodbye};
 use super::session::{Asker, Session};
 use super::state::{Lent, State};
-use super::{account_door, group_door, news_door, sync_door};
+use super::{account_door, classic_door, group_door, news_door, sync_door};
 
 /// Bytes that are read at once: more than any request without a body, and little for ten
 /// thousand idle clients.
@@ -33,6 +34,8 @@ const READ_BUFFER: usize = 1024;
 /// What to do after an answer.
 enum Next {
     Continue(Reply),
+    /// The answer to a one-line request.
+    Say(String),
     Close(Reply),
     /// From now on only the tracker speaks.
     Listen(Box<news_door::Stream>),
@@ -53,6 +56,12 @@ pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()
         stream.set_deadline(Some(Instant::now() + state.config.request));
         let next = match read_request(state, &mut reader) {
             Ok(Read::End) => return Ok(()),
+            Ok(Read::OneLine(asked)) => Next::Say(classic_door::answer(
+                state,
+                from.ip(),
+                Letters::Small,
+                asked,
+            )),
             Ok(Read::Frame(frame, _)) if Hello::is_one(&frame.words) => {
                 return sync_door::serve(state, reader, from, &frame);
             }
@@ -74,6 +83,7 @@ pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()
         let stream = reader.get_mut();
         stream.set_deadline(Some(Instant::now() + state.config.request));
         match next {
+            Next::Say(text) => stream.write_all(text.as_bytes())?,
             Next::Continue(reply) => stream.write_all(&encode(&reply))?,
             Next::Close(reply) => return say_goodbye(reader.into_inner(), &encode(&reply)),
             Next::Listen(stream) => return news_door::serve(state, reader.into_inner(), *stream),
@@ -85,6 +95,8 @@ pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()
 enum Read<'a> {
     /// With the memory that its body takes until it is answered.
     Frame(Frame, Option<Lent<'a>>),
+    /// A request for a file by its name alone.
+    OneLine(Result<classic::Request, Malformed>),
     /// Too many bodies are being read just now: this one is left unread.
     NoRoom,
     End,
@@ -95,9 +107,13 @@ fn read_request<'a>(
     state: &'a State,
     reader: &mut BufReader<Channel>,
 ) -> Result<Read<'a>, FrameError> {
-    let Some(line) = read_line(reader)? else {
+    let Some(text) = read_text(reader)? else {
         return Ok(Read::End);
     };
+    if let Some(asked) = classic::Request::parse(Letters::Small, &text) {
+        return Ok(Read::OneLine(asked));
+    }
+    let line = Line::parse(&text)?;
     let words = line.words;
     let (body, room) = match line.body_len {
         0 => (Vec::new(), None),

@@ -18,8 +18,15 @@ use super::state::State;
 const READ_AT_ONCE: usize = 1024;
 
 /// Answers requests until the client has enough or is silent for too long.
-pub fn serve(state: &State, mut stream: Channel, from: SocketAddr) -> io::Result<()> {
-    let mut buffer = Vec::with_capacity(READ_AT_ONCE);
+/// `buffer` is what was read of the first one.
+pub fn serve(
+    state: &State,
+    mut stream: Channel,
+    from: SocketAddr,
+    mut buffer: Vec<u8>,
+) -> io::Result<()> {
+    stream.set_patience(state.config.request);
+    stream.set_deadline(Some(Instant::now() + state.config.request));
     loop {
         let head = match Head::parse(&buffer) {
             Ok(Some(head)) => head,

@@ -16,6 +16,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::announce::request::{AnnounceRequest, Event};
 use crate::announce::response::AnnounceResponse;
 use crate::announce::scrape::{Counts, ScrapeRequest, ScrapeResponse};
+use crate::control::classic::swarm_of;
 use crate::control::names::{FileName, GroupName};
 use crate::control::reply::{FileEntry, Stats, TrackerEntry, Uploaded};
 use crate::control::request::Upload;
@@ -140,6 +141,19 @@ impl State {
         let answer = self.crowd.announce(self.now(), ip, request)?;
         self.tell_swarm(true, ip, request);
         Ok(answer)
+    }
+
+    /// Whether somebody who listens there is in a public swarm.
+    pub(super) fn is_member(&self, info_hash: &InfoHash, address: SocketAddr) -> bool {
+        let seen = |swarms: &Swarms| swarms.last_seen(info_hash, address);
+        self.crowd.look(seen).is_some()
+    }
+
+    /// Where some of a public swarm listen, at most so many.
+    pub(super) fn some_members(&self, info_hash: &InfoHash, most: usize) -> Vec<SocketAddr> {
+        let members = |swarms: &Swarms| swarms.some_members(info_hash, most);
+        let members = self.crowd.look(members).into_iter();
+        members.map(|member| member.address).collect()
     }
 
     /// Tells the other trackers of a peer that has announced itself here.
@@ -469,7 +483,8 @@ impl State {
         rows
     }
 
-    /// Who is in the swarm of a public file, or of an info hash. `None` if there is neither.
+    /// Who is in the swarm of a public file, or of an info hash, or has registered for the name.
+    /// `None` if there is none of them.
     pub fn members(&self, file: &str) -> Option<Vec<(Member, u32)>> {
         let share = match file.parse::<FileName>() {
             Ok(name) => self.find(&GroupName::public(), &name),
@@ -478,7 +493,11 @@ impl State {
         let info_hash = match (share, file.parse::<InfoHash>()) {
             (Some(share), _) => share.info_hash,
             (None, Ok(info_hash)) => info_hash,
-            (None, Err(_)) => return None,
+            (None, Err(_)) => {
+                let named = swarm_of(&file.parse().ok()?);
+                self.crowd.look(|swarms| swarms.counts(&named))?;
+                named
+            }
         };
         let now = self.now();
         let members = self.crowd.look(|swarms| swarms.members(&info_hash));

@@ -30,7 +30,7 @@ use mini_bittorrent::control::tracker_info::TrackerAddress;
 use mini_bittorrent::peer::hashing::make::{Wish, make_torrent};
 use mini_bittorrent::peer::view::TorrentView;
 use mini_bittorrent::peer::{self, Peer};
-use mini_bittorrent::storage::resume::Share;
+use mini_bittorrent::storage::resume::{Share, Sources};
 use mini_bittorrent::torrent::id::{InfoHash, PeerId};
 use mini_bittorrent::torrent::metainfo::Metainfo;
 
@@ -371,7 +371,7 @@ impl Member {
         let target = self.folder.join("download").join(metainfo.name());
         let share = self.offer(metainfo, number);
         self.peer
-            .download(metainfo.clone(), &target, share, &|| false)
+            .download(metainfo.clone(), &target, share, Sources::Anyone, &|| false)
             .unwrap();
         target
     }

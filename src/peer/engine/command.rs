@@ -1,5 +1,6 @@
 //! What the user can want of the engine, carried out.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +12,7 @@ use crate::peer::connection::Shared;
 use crate::peer::disk::DiskJob;
 use crate::peer::hashing::{HashOutcome, Purpose};
 use crate::peer::managed::{Beginning, Managed, State, Wish};
-use crate::peer::view::{PeerRow, TorrentView};
+use crate::peer::view::{CallOutcome, PeerRow, TorrentView};
 use crate::storage::{Storage, StorageError};
 use crate::torrent::Torrent;
 use crate::torrent::bitfield::Bitfield;
@@ -50,6 +51,31 @@ pub enum Command {
     Remove {
         info_hash: InfoHash,
         reply: Sender<Result<(), EngineError>>,
+    },
+    /// Further addresses where it may be fetched.
+    AddAddresses {
+        info_hash: InfoHash,
+        addresses: Vec<SocketAddr>,
+        reply: Sender<Result<(), EngineError>>,
+    },
+    /// Call this address now, for every torrent. What came of each call is told; then the channel
+    /// is closed.
+    Connect {
+        address: SocketAddr,
+        tell: Sender<CallOutcome>,
+    },
+    /// Part from who listens there, and leave them alone. Answers how many connections ended.
+    Disconnect {
+        address: SocketAddr,
+        reply: Sender<usize>,
+    },
+    /// The same for everybody. Answers who that was.
+    DisconnectAll {
+        reply: Sender<Vec<SocketAddr>>,
+    },
+    /// Who is left alone.
+    Shunned {
+        reply: Sender<Vec<SocketAddr>>,
     },
     Torrents {
         reply: Sender<Vec<TorrentView>>,
@@ -121,6 +147,17 @@ impl Engine {
                 reply,
             } => drop(reply.send(self.add_user(now, info_hash, &user))),
             Command::Remove { info_hash, reply } => drop(reply.send(self.remove(now, info_hash))),
+            Command::AddAddresses {
+                info_hash,
+                addresses,
+                reply,
+            } => drop(reply.send(self.add_addresses(now, info_hash, &addresses))),
+            Command::Connect { address, tell } => self.connect(now, address, &tell),
+            Command::Disconnect { address, reply } => {
+                let _ = reply.send(self.disconnect(now, address));
+            }
+            Command::DisconnectAll { reply } => drop(reply.send(self.disconnect_all(now))),
+            Command::Shunned { reply } => drop(reply.send(self.shunned.addresses())),
             Command::Torrents { reply } => {
                 let mut torrents: Vec<&Managed> = self.torrents.values().collect();
                 torrents.sort_by_key(|torrent| (torrent.added, torrent.name().to_string()));
@@ -329,6 +366,7 @@ impl Engine {
         torrent.disconnect_all(now);
         torrent.announce_stopped(self.identity, &self.announcer);
         self.disk.queue(DiskJob::Forget(info_hash));
+        self.awaited.retain(|call| call.info_hash != info_hash);
         Ok(())
     }
 }

@@ -4,8 +4,9 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::runtime::threads::Threads;
+use crate::storage::resume::Sources;
 use crate::torrent::Event;
-use crate::torrent::id::{ConnId, PeerId};
+use crate::torrent::id::{ConnId, InfoHash, PeerId};
 use crate::wire::extension::{self, ExtendedHandshake};
 use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
@@ -21,7 +22,13 @@ const CROSSING: Duration = Duration::from_secs(5);
 
 /// Why a peer is not let in.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
-enum Refusal {
+pub enum Refusal {
+    #[error("too many connections of all torrents together")]
+    FullInAll,
+    #[error("it was disconnected by `disconnect`")]
+    Shunned,
+    #[error("no such torrent here: {0}")]
+    Unknown(InfoHash),
     #[error("it has our own peer id")]
     Ourselves,
     #[error("it is banned")]
@@ -32,6 +39,8 @@ enum Refusal {
     Full,
     #[error("it is connected already")]
     Twin,
+    #[error("no thread for another connection")]
+    NoThread,
 }
 
 impl Managed {
@@ -43,7 +52,7 @@ impl Managed {
         handshaken: Handshaken,
         us: Identity,
         threads: &Threads,
-    ) -> Option<Wish> {
+    ) -> Result<Option<Wish>, Refusal> {
         let theirs = handshaken.handshake;
         let (from, direction) = (handshaken.address, handshaken.direction);
         let listens = (direction == Direction::Outgoing).then_some(from);
@@ -53,7 +62,7 @@ impl Managed {
             if let Some(address) = listens {
                 self.note_refusal(now, address, refusal, twin);
             }
-            return None;
+            return Err(refusal);
         }
         if let Some(twin) = twin {
             self.disconnect(now, twin, true);
@@ -72,9 +81,9 @@ impl Managed {
                 Err(error) => {
                     log::warn!(target: "engine", "no thread for another connection: {error}");
                     if let Some(address) = listens {
-                        self.book.failed(now, address);
+                        self.note_refusal(now, address, Refusal::NoThread, None);
                     }
-                    return None;
+                    return Err(Refusal::NoThread);
                 }
             };
         if let Some(address) = listens {
@@ -97,7 +106,20 @@ impl Managed {
             takes_tickets: None,
         };
         self.conns.insert(id, conn);
-        self.tell(now, Event::Connected { conn: id })
+        let wish = self.tell(now, Event::Connected { conn: id });
+        Ok(self.mind_source(now, id).or(wish))
+    }
+
+    /// Whether it is fetched from this peer, as far as is known where that listens.
+    pub(super) fn mind_source(&mut self, now: Instant, conn: ConnId) -> Option<Wish> {
+        let listens = self.conns.get(&conn)?.listens;
+        match self.sources {
+            Sources::Anyone => None,
+            Sources::Only(_) => {
+                let is_source = self.sources.has(listens);
+                self.tell(now, Event::Source { conn, is_source })
+            }
+        }
     }
 
     /// The connection that we have with this peer already.
@@ -144,11 +166,18 @@ impl Managed {
             Refusal::Ourselves | Refusal::Banned => self.book.ban(address),
             Refusal::Closed => self.book.disconnected(now, address, true),
             Refusal::Full => self.book.disconnected(now, address, false),
+            Refusal::NoThread => self.book.failed(now, address),
             Refusal::Twin => {
-                if let Some(old) = twin.and_then(|twin| self.conns.get_mut(&twin)) {
+                if let Some((id, old)) =
+                    twin.and_then(|twin| Some((twin, self.conns.get_mut(&twin)?)))
+                {
                     old.listens = Some(address);
+                    self.mind_source(now, id);
                 }
                 self.book.connected(address);
+            }
+            Refusal::FullInAll | Refusal::Shunned | Refusal::Unknown(_) => {
+                self.call_later(now, address);
             }
         }
     }
@@ -186,15 +215,21 @@ impl Managed {
     }
 
     /// What the peer said of itself (BEP 10).
-    pub fn introduced(&mut self, conn: ConnId, theirs: ExtendedHandshake) {
-        if let Some(conn) = self.conns.get_mut(&conn) {
-            conn.client = theirs.client;
-            conn.takes_tickets = theirs.ticket;
-            if let (None, Some(port)) = (conn.listens, theirs.port) {
-                let address = SocketAddr::new(conn.from.ip(), port);
-                conn.listens = Some(address);
-                self.book.connected(address);
-            }
+    pub fn introduced(
+        &mut self,
+        now: Instant,
+        id: ConnId,
+        theirs: ExtendedHandshake,
+    ) -> Option<Wish> {
+        let conn = self.conns.get_mut(&id)?;
+        conn.client = theirs.client;
+        conn.takes_tickets = theirs.ticket;
+        if let (None, Some(port)) = (conn.listens, theirs.port) {
+            let address = SocketAddr::new(conn.from.ip(), port);
+            conn.listens = Some(address);
+            self.book.connected(address);
+            return self.mind_source(now, id);
         }
+        None
     }
 }

@@ -89,7 +89,7 @@ impl Managed {
             rows.insert((address.ip(), address.port()), row);
         }
         for (&id, conn) in &self.conns {
-            let address = conn.listens.unwrap_or(conn.from);
+            let address = conn.address();
             let row = rows
                 .entry((address.ip(), address.port()))
                 .or_insert_with(|| PeerRow {

@@ -6,6 +6,8 @@ N        = 1
 PEER     = 127.0.0.1:7600
 UPLOAD   = upload
 DOWNLOAD = download
+# What of the upload folder is shared with everybody: off, files or folders.
+WATCH    = files
 # Inputs for each decoder in `make fuzz`.
 INPUTS   = 1000000
 # How long `make torture` lasts, and the seed of what is drawn at random.
@@ -14,11 +16,12 @@ SEED    ?=
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer demo test check fuzz torture bench bench-noise bench-sync build cargo
+.PHONY: help tracker peer menu demo test check fuzz torture bench bench-noise bench-sync build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
-	@echo "make peer      build a peer and start it          PEER=$(PEER) INFO=$(INFO) UPLOAD=$(UPLOAD) DOWNLOAD=$(DOWNLOAD)"
+	@echo "make peer      build a peer and start it          PEER=$(PEER) INFO=$(INFO) UPLOAD=$(UPLOAD) WATCH=$(WATCH) DOWNLOAD=$(DOWNLOAD)"
+	@echo "make menu      the same, and it asks what to seed and what to download"
 	@echo "make demo      a tracker and four peers at work, in under a minute"
 	@echo "make test      every test"
 	@echo "make check     every test, and: format, clippy, docs, $(INPUTS) hostile inputs to each decoder"
@@ -32,7 +35,10 @@ tracker: build
 	@$(BIN)/tracker $(INFO) $(N)
 
 peer: build
-	@$(BIN)/peer $(PEER) $(INFO) --upload $(UPLOAD) --download $(DOWNLOAD)
+	@$(BIN)/peer $(PEER) $(INFO) --upload $(UPLOAD) --watch $(WATCH) --download $(DOWNLOAD)
+
+menu: build
+	@$(BIN)/peer $(PEER) $(INFO) --upload $(UPLOAD) --watch $(WATCH) --download $(DOWNLOAD) --menu
 
 demo: build
 	@$(BIN)/peer --demo

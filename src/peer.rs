@@ -23,6 +23,7 @@ pub mod connection;
 pub mod dial;
 pub mod disk;
 pub mod engine;
+pub mod engine_link;
 pub mod events;
 pub mod hashing;
 pub mod managed;
@@ -44,13 +45,14 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use rand::RngExt;
 
 use crate::control::names::{GroupName, UserName};
 use crate::control::reply::LoggedIn;
+use crate::control::request::Holder;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::listener::Listener;
 use crate::runtime::stop::Stop;
@@ -59,7 +61,6 @@ use crate::storage::folder::{DownloadFolder, FolderError};
 use crate::storage::open_files::OpenFiles;
 use crate::storage::resume::{Share, Sources};
 use crate::storage::{Storage, StorageError};
-use crate::torrent::bitfield::Bitfield;
 use crate::torrent::choker::DEFAULT_SLOTS;
 use crate::torrent::id::{InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
@@ -70,7 +71,8 @@ use announcer::Announcer;
 use connection::Limits;
 use dial::Dialer;
 use disk::Disk;
-use engine::{Addition, Command, Engine, EngineError, Input, Start};
+use engine::{Addition, Command, Engine, EngineError, Input};
+use engine_link::{EngineLink, new_beginning};
 use events::{Events, Told};
 use hashing::HashPool;
 use managed::{Beginning, Identity};
@@ -277,6 +279,19 @@ impl Peer {
         &self.news
     }
 
+    /// A way to the engine, for another thread.
+    pub fn engine_link(&self) -> EngineLink {
+        EngineLink::new(self.inputs.clone())
+    }
+
+    /// What trackers know us by.
+    pub fn holder(&self) -> Holder {
+        Holder {
+            peer_id: self.identity.peer_id,
+            port: self.identity.port,
+        }
+    }
+
     /// A connection to our trackers, which `stop` ends.
     pub fn link(&self, stop: Stop) -> TrackerLink {
         let contacts = Contacts {
@@ -322,8 +337,7 @@ impl Peer {
         Ok(notices)
     }
 
-    /// Serves content that was hashed just now. `published` is the tracker of ours that
-    /// knows the share already.
+    /// As [`EngineLink::seed`].
     pub fn seed(
         &self,
         metainfo: Arc<Metainfo>,
@@ -331,18 +345,7 @@ impl Peer {
         share: Option<Share>,
         published: Option<SocketAddr>,
     ) -> Result<(), PeerError> {
-        let have = Bitfield::all(metainfo.layout.pieces());
-        let beginning = Beginning {
-            published,
-            ..new_beginning(metainfo, share)
-        };
-        self.add(Addition {
-            beginning,
-            storage,
-            start: Start::Have(have),
-            paused: false,
-            remembered: false,
-        })
+        self.engine_link().seed(metainfo, storage, share, published)
     }
 
     /// Fetches a torrent from `sources` to `target`, using what lies there already. That is hashed
@@ -383,8 +386,7 @@ impl Peer {
     }
 
     fn add(&self, addition: Addition) -> Result<(), PeerError> {
-        let addition = Box::new(addition);
-        Ok(self.ask(|reply| Command::Add { addition, reply })??)
+        self.engine_link().add(addition)
     }
 
     /// A tracker has let a user in: what is theirs is shared and goes on.
@@ -422,15 +424,15 @@ impl Peer {
     }
 
     pub fn torrents(&self) -> Result<Vec<TorrentView>, PeerError> {
-        self.ask(|reply| Command::Torrents { reply })
+        self.engine_link().torrents()
     }
 
     /// Asks for the names of all torrents, from any thread; none once the peer has stopped.
     pub fn torrent_names(&self) -> impl Fn() -> Vec<String> + Send + use<> {
-        let inputs = self.inputs.clone();
+        let engine = self.engine_link();
         move || {
-            let torrents = ask(&inputs, |reply| Command::Torrents { reply });
-            torrents
+            engine
+                .torrents()
                 .unwrap_or_default()
                 .into_iter()
                 .map(|torrent| torrent.name)
@@ -441,14 +443,15 @@ impl Peer {
     /// Asks where peers are that were heard of, from any thread: those that are connected, or
     /// those that are not.
     pub fn peer_addresses(&self) -> impl Fn(bool) -> Vec<SocketAddr> + Send + use<> {
-        let inputs = self.inputs.clone();
+        let engine = self.engine_link();
         move |connected| {
-            let rows = ask(&inputs, |reply| Command::Peers { reply }).unwrap_or_default();
+            let rows = engine.ask(|reply| Command::Peers { reply });
+            let rows = rows.unwrap_or_default();
             let rows = rows.into_iter();
             let rows = rows.filter(|row| row.connected.is_some() == connected);
             let mut addresses: Vec<SocketAddr> = rows.map(|row| row.address).collect();
             if !connected {
-                let shunned = ask(&inputs, |reply| Command::Shunned { reply });
+                let shunned = engine.ask(|reply| Command::Shunned { reply });
                 addresses.extend(shunned.unwrap_or_default());
             }
             addresses
@@ -456,10 +459,7 @@ impl Peer {
     }
 
     pub fn torrent(&self, info_hash: InfoHash) -> Result<Option<TorrentView>, PeerError> {
-        Ok(self
-            .torrents()?
-            .into_iter()
-            .find(|torrent| torrent.info_hash == info_hash))
+        self.engine_link().torrent(info_hash)
     }
 
     pub fn peers(&self) -> Result<Vec<PeerRow>, PeerError> {
@@ -567,11 +567,11 @@ impl Peer {
 
     /// Forgets a torrent. Its files stay.
     pub fn remove(&self, info_hash: InfoHash) -> Result<(), PeerError> {
-        Ok(self.ask(|reply| Command::Remove { info_hash, reply })??)
+        self.engine_link().remove(info_hash)
     }
 
     fn ask<T>(&self, command: impl FnOnce(Sender<T>) -> Command) -> Result<T, PeerError> {
-        ask(&self.inputs, command)
+        self.engine_link().ask(command)
     }
 
     /// Ends everything: new connections first, then the engine with all others, then threads.
@@ -592,31 +592,5 @@ impl Peer {
 impl Drop for Peer {
     fn drop(&mut self) {
         self.stop();
-    }
-}
-
-/// Gives the engine a command that brings its own way back.
-fn ask<T>(
-    inputs: &Sender<Input>,
-    command: impl FnOnce(Sender<T>) -> Command,
-) -> Result<T, PeerError> {
-    let (reply, answer) = bounded(1);
-    inputs
-        .send(Input::Command(command(reply)))
-        .map_err(|_| PeerError::Stopped)?;
-    answer.recv().map_err(|_| PeerError::Stopped)
-}
-
-fn new_beginning(metainfo: Arc<Metainfo>, share: Option<Share>) -> Beginning {
-    let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let added = since_1970.unwrap_or_default().as_secs();
-    Beginning {
-        metainfo,
-        share,
-        sources: Sources::Anyone,
-        added,
-        downloaded: 0,
-        uploaded: 0,
-        published: None,
     }
 }

@@ -14,7 +14,9 @@ pub mod names;
 pub mod open_files;
 pub mod probe;
 pub mod resume;
+pub mod unshared;
 
+use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
 pub use error::StorageError;
@@ -66,6 +68,17 @@ pub struct FileStamp {
     pub length: u64,
     /// When it was last modified, in nanoseconds since 1970; 0 where nobody knows.
     pub modified: i64,
+}
+
+impl FileStamp {
+    pub fn of(path: PathBuf, metadata: &Metadata) -> FileStamp {
+        let disk::Stamp { length, modified } = disk::Stamp::of(metadata);
+        FileStamp {
+            path,
+            length,
+            modified,
+        }
+    }
 }
 
 /// Whether `length` bytes from `offset` on lie inside a torrent of `total` bytes.

@@ -93,6 +93,7 @@ const DECODERS: &[Decoder] = &[
     ("control request", control_request, &[
         HASH,
         b"list_files public\n",
+        b"list_peers public x\n",
         b"download_file public \"a \"\"b\"\"\"\n",
         b"upload_file public x 9 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 7600 +3\nabc",
     ]),
@@ -117,7 +118,7 @@ const DECODERS: &[Decoder] = &[
     ]),
     ("facts of another tracker", batch, &[BATCH]),
     ("between trackers", sync_message, &[
-        b"sync 1 2 1 0123456789abcdef 0909090909090909090909090909090909090909090909090909090909090909\n",
+        b"sync 2 2 1 0123456789abcdef 0909090909090909090909090909090909090909090909090909090909090909\n",
         b"swarms +101\npublic 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 127.0.0.1:7600 0 completed 3\n",
         b"shares +46\nll1:x20:aaaaaaaaaaaaaaaaaaaai5ei1e8:d1:ai1ee\nee",
         b"beat 3 0123456789abcdef\n",

@@ -80,6 +80,7 @@ impl User {
             group: group(),
             name: name.parse().unwrap(),
             users: vec![self.name.clone()],
+            sha256: None,
         })
     }
 
@@ -104,6 +105,7 @@ impl User {
                 peer_id: self.peer.peer_id(),
                 port: self.peer.local_addr().port(),
             },
+            sha256: None,
         };
         let reply = self.link.request(&Request::UploadFile(Box::new(upload)));
         assert_eq!(Uploaded::from_reply(reply.unwrap()), Ok(Uploaded::Shared));
@@ -121,7 +123,7 @@ impl User {
             name: name.parse().unwrap(),
         };
         let reply = self.link.request(&request).unwrap();
-        let metainfo = Arc::new(Download::from_reply(reply).unwrap());
+        let metainfo = Arc::new(Download::from_reply(reply).unwrap().0);
         let target = self.peer.folder().join(name);
         let share = self.share_of(name);
         self.peer

@@ -194,6 +194,18 @@ download_file cs101 nothing
     member owner: ERR not_found This file does not exist in the group. Those there are: list_files cs101
 download_file public nothing
     everybody: ERR not_found nobody shares `nothing` in public; list_files shows what there is
+list_peers cs101 a.txt
+    nobody: ERR denied Please log in first. Log in with: login <user> <password>
+    user former: ERR denied You are not a member of cs101. Ask with: join_group cs101
+    applicant: ERR denied You are not a member of cs101 yet: you have asked, and owner, the owner, decides
+    member owner: OK 0
+list_peers cs101 nothing
+    nobody: ERR denied Please log in first. Log in with: login <user> <password>
+    user former: ERR denied You are not a member of cs101. Ask with: join_group cs101
+    applicant: ERR denied You are not a member of cs101 yet: you have asked, and owner, the owner, decides
+    member owner: ERR not_found This file does not exist in the group. Those there are: list_files cs101
+list_peers public nothing
+    everybody: ERR not_found nobody shares `nothing` in public; list_files shows what there is
 stop_share cs101 a.txt A
     nobody: ERR denied Please log in first. Log in with: login <user> <password>
     user former: ERR denied You are not a member of cs101. Ask with: join_group cs101
@@ -285,6 +297,9 @@ const LINES: &[&str] = &[
     "download_file cs101 a.txt",
     "download_file cs101 nothing",
     "download_file public nothing",
+    "list_peers cs101 a.txt",
+    "list_peers cs101 nothing",
+    "list_peers public nothing",
     "stop_share cs101 a.txt A",
     "stop_share cs101 nothing A",
     "stop_share public a.txt A",

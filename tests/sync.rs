@@ -15,15 +15,17 @@ use std::time::{Duration, Instant};
 
 use mini_bittorrent::control::frame::{Frame, read_frame};
 use mini_bittorrent::control::key::TrackerKey;
+use mini_bittorrent::control::names::GroupName;
 use mini_bittorrent::control::reply::{Reply, TrackerEntry, TrackerState};
 use mini_bittorrent::control::stamp::{Stamp, UserId};
-use mini_bittorrent::control::sync::list_hash;
+use mini_bittorrent::control::sync::{VERSION, list_hash};
 use mini_bittorrent::control::tracker_info;
 use mini_bittorrent::registry::batch::Batch;
 use mini_bittorrent::registry::fact::{Entry, Fact};
 use mini_bittorrent::runtime::stop::Stop;
 use mini_bittorrent::runtime::stream::{POLL, Stream};
 use mini_bittorrent::runtime::tls;
+use mini_bittorrent::shell::sharing::{self, Publish};
 use mini_bittorrent::tracker::identity::Identity;
 
 use peers::{Program, free_port, wait_at_most, watchdog};
@@ -475,16 +477,16 @@ fn who_does_not_belong_is_refused_in_words_on_both_sides() {
             .map(peers::named)
             .collect::<Vec<_>>(),
     );
-    assert!(hello(1, 2, 1, &list).starts_with("OK "));
+    assert!(hello(VERSION, 2, 1, &list).starts_with("OK "));
     for (said, part) in [
         (hello(9, 2, 1, &list), "speaks version 9"),
         (
-            hello(1, 2, 3, &list),
+            hello(VERSION, 2, 3, &list),
             "tracker 3 was called, but this is tracker 1",
         ),
-        (hello(1, 1, 1, &list), "no other tracker 1"),
-        (hello(1, 7, 1, &list), "no other tracker 7"),
-        (hello(1, 2, 1, "0"), "another one"),
+        (hello(VERSION, 1, 1, &list), "no other tracker 1"),
+        (hello(VERSION, 7, 1, &list), "no other tracker 7"),
+        (hello(VERSION, 2, 1, "0"), "another one"),
         (town.ask(1, "sync what"), "sync <version>"),
     ] {
         assert!(
@@ -512,7 +514,7 @@ fn who_does_not_belong_is_refused_in_words_on_both_sides() {
         };
         let mut second = town.client(1);
         let key = "0".repeat(64);
-        second.expect(&format!("sync 1 2 1 {list} {key}"), "OK ");
+        second.expect(&format!("sync 2 2 1 {list} {key}"), "OK ");
         let body = batch.encode();
         let frame = Frame::new(["facts", "1"]).with_body(body);
         second
@@ -574,7 +576,7 @@ fn with_keys_only_the_right_ones_are_believed() {
             Some(identity) => identity.acceptor().connect(stream, first.0),
         };
         let mut reader = BufReader::new(channel.unwrap());
-        let hello = format!("sync 1 2 1 {hash} {second}\n");
+        let hello = format!("sync 2 2 1 {hash} {second}\n");
         reader.get_mut().write_all(hello.as_bytes()).unwrap();
         let said = read_frame(&mut reader).unwrap().unwrap().words.join(" ");
         assert!(said.contains("has not shown the key"), "{said}");
@@ -620,7 +622,27 @@ fn announces_and_shares_are_known_everywhere() {
     });
     let got = town.ask(2, "download_file public shared.bin");
     assert!(got.starts_with("OK "), "{got}");
-    drop(seed);
+    // Somebody else shares the same, and tells its SHA-256.
+    let mut other = peers::start_peer(&town.addresses[..1], &town.folder.join("other"));
+    sharing::share(
+        &mut other,
+        &file,
+        GroupName::public(),
+        Publish::TorrentAndSha256,
+    )
+    .unwrap();
+    let sha256 = peers::sha256(&file);
+    wait_at_most(AGREE, "the SHA-256 is known at the other tracker", || {
+        town.ask(2, "download_file public shared.bin")
+            .contains(&sha256)
+    });
+    town.kill(2);
+    town.start(2);
+    wait_at_most(AGREE, "and at one that starts later", || {
+        town.ask(2, "download_file public shared.bin")
+            .contains(&sha256)
+    });
+    drop((seed, other));
 }
 
 impl Town {

@@ -265,10 +265,10 @@ fn the_log_tells_the_same_walk() {
     command.args(scene.arguments()).env("RUST_LOG", "hop=trace");
     let said = run(&mut command, &scene.temp.path().join("peer.txt"));
     scene.assert_fetched(&said);
-    // Such as: [2026-01-31T12:00:00Z TRACE hop] piece 0: on disk
+    // Such as: [2026-01-31 12:00:00] [DEBUG] hop: piece 0: on disk
     let mut lines = said
         .lines()
-        .filter_map(|line| Some(line.split_once(" hop] ")?.1));
+        .filter_map(|line| Some(line.split_once("] hop: ")?.1));
     for station in stations().iter().filter(|station| !station.says.is_empty()) {
         assert!(
             lines.any(|line| is_like(line, &station.says)),

@@ -1,4 +1,4 @@
-//! Proves that what people read about groups is what happens: transcripts of several people at
+//! Proves that what people read about groups and the menu is what happens: transcripts of several people at
 //! their prompts are typed into real processes, and every line that comes back is compared.
 //! `tests/support/player.rs` says how a transcript is written.
 #![cfg(target_os = "linux")]
@@ -85,6 +85,16 @@ fn the_life_of_two_groups_typed_at_terminals() {
 #[test]
 fn passwords_are_asked_for_and_not_shown() {
     play("passwords.txt", false, at_a_terminal);
+}
+
+#[test]
+fn two_seeds_and_a_download_by_the_menu() {
+    play("menu.txt", false, at_a_pipe);
+}
+
+#[test]
+fn two_seeds_and_a_download_by_the_menu_at_terminals() {
+    play("menu.txt", false, at_a_terminal);
 }
 
 #[test]

@@ -6,7 +6,7 @@
 use std::fmt;
 
 use crate::announce::request::Event;
-use crate::torrent::id::{InfoHash, PeerId};
+use crate::torrent::id::{FileHash, InfoHash, PeerId};
 
 use super::key::PeerKey;
 use super::names::{FileName, GroupName, UserName};
@@ -72,6 +72,8 @@ pub enum Kind {
     Port,
     Url,
     InfoHash,
+    /// The SHA-256 of a whole file.
+    FileHash,
     PeerId,
     /// The name of a command.
     Command,
@@ -228,6 +230,8 @@ pub const COMMANDS: &[Command] = &[
     peer("remove", &[need("file", Kind::File)], "Forget a download; what is complete stays on the disk"),
     peer("stop_share", &[need("file", Kind::File)], "Share a file no longer"),
     member(peer("stop_share", &[need("group", Kind::Group), need("file", Kind::File)], "Share a file of a group no longer")),
+    peer("watch", &[maybe("what", Kind::OneOf(&["off", "files", "folders"]))],
+         "Share all files of the upload folder with everybody, and follow its changes; its folders as well; or end that"),
     peer("make_torrent", &[need("path", Kind::Path), option("--announce", "URL", Kind::Url),
                            option("--piece-length", "N", Kind::Number)],
          "Write a .torrent file for a file or a folder"),
@@ -238,6 +242,7 @@ pub const COMMANDS: &[Command] = &[
     peer("trackers", &[], "Every tracker: its state, how far behind it is, facts, digest"),
     peer("host_tracker", &[maybe("number", Kind::Number)], "Run a tracker of tracker_info.txt in this program, until you quit"),
     peer("reload", &[], "Read tracker_info.txt again"),
+    peer("menu", &[], "Seed and download by answering questions; Ctrl-C comes back here"),
     peer("info", &[], "Your address, folders, tracker, limits and totals"),
     peer("help", &[maybe("command", Kind::Command)], "This list, or one command's use"),
     peer("quit", &[], "Leave; downloads go on at the next start"),
@@ -268,11 +273,14 @@ pub const COMMANDS: &[Command] = &[
         body: Body::Needed("the info dictionary, or the whole .torrent file"),
         ..control("upload_file", &[need("group", Kind::Group), need("name", Kind::File),
                                    need("size", Kind::Number), need("info_hash", Kind::InfoHash),
-                                   need("peer_id", Kind::PeerId), need("port", Kind::Port)],
-                  "Shares a torrent under a name; the sender becomes a holder")
+                                   need("peer_id", Kind::PeerId), need("port", Kind::Port),
+                                   maybe("sha256", Kind::FileHash)],
+                  "Shares a torrent under a name; the sender becomes a holder. With the SHA-256 of the whole file: in `public` only")
     }),
     member(control("download_file", &[need("group", Kind::Group), need("name", Kind::File)],
-                   "Answers info hash, size, and the info dictionary as body")),
+                   "Answers info hash, size, the SHA-256 of the whole file if who shares it has told it, and the info dictionary as body")),
+    member(control("list_peers", &[need("group", Kind::Group), need("name", Kind::File)],
+                   "Who is in the swarm of a file, one a line: ip:port, and `seeder` or `leecher`")),
     member(control("stop_share", &[need("group", Kind::Group), need("name", Kind::File),
                             need("info_hash", Kind::InfoHash), need("peer_id", Kind::PeerId),
                             need("port", Kind::Port)],
@@ -522,6 +530,9 @@ impl Kind {
             Kind::Stamp => parses::<Stamp>(word),
             Kind::InfoHash => {
                 parses::<InfoHash>(word).map_err(|error| format!("is not right: {error}"))
+            }
+            Kind::FileHash => {
+                parses::<FileHash>(word).map_err(|error| format!("is not right: {error}"))
             }
             Kind::PeerId => {
                 parses::<PeerId>(word).map_err(|error| format!("is not right: {error}"))

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::str::FromStr;
 
 use crate::announce::response::{AnnounceResponse, MAX_PEERS};
-use crate::torrent::id::InfoHash;
+use crate::torrent::id::{FileHash, InfoHash};
 use crate::torrent::metainfo::Metainfo;
 
 use super::frame::{Frame, Line, LineError};
@@ -213,6 +213,41 @@ impl FileEntry {
                 info_hash: info_hash.parse().ok()?,
                 seeders: seeders.parse().ok()?,
                 leechers: leechers.parse().ok()?,
+            })
+        })
+    }
+}
+
+/// Who is in the swarm of a file: a line of the answer to `list_peers`,
+/// `OK <count> +N`, then `<ip:port> seeder|leecher` a line
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerEntry {
+    pub address: SocketAddr,
+    /// It has everything.
+    pub seeder: bool,
+}
+
+impl PeerEntry {
+    /// What it is, in the word that people read, too.
+    pub fn role(self) -> &'static str {
+        if self.seeder { "seeder" } else { "leecher" }
+    }
+
+    pub fn list_to_reply(entries: &[PeerEntry]) -> Reply {
+        let words = |entry: &PeerEntry| vec![entry.address.to_string(), entry.role().to_string()];
+        list_to_reply(entries.iter().map(words))
+    }
+
+    pub fn list_from_reply(reply: Reply) -> Result<Vec<PeerEntry>, ReplyError> {
+        list_from_reply(reply, |words| {
+            let [address, role] = words else { return None };
+            Some(PeerEntry {
+                address: address.parse().ok()?,
+                seeder: match role.as_str() {
+                    "seeder" => true,
+                    "leecher" => false,
+                    _ => return None,
+                },
             })
         })
     }
@@ -546,25 +581,34 @@ impl Uploaded {
     }
 }
 
-/// The answer to `download_file`: `OK <info_hash> <size> +N`, then the info dictionary
+/// The answer to `download_file`: `OK <info_hash> <size> [sha256] +N`, then the info dictionary
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Download {
     pub info_hash: InfoHash,
     pub size: u64,
     pub info: Vec<u8>,
+    /// As it was told with the share: the tracker cannot know.
+    pub sha256: Option<FileHash>,
 }
 
 impl Download {
     pub fn into_reply(self) -> Reply {
+        let mut words = vec![self.info_hash.to_string(), self.size.to_string()];
+        words.extend(self.sha256.map(|sha256| sha256.to_string()));
         Reply::Ok {
-            words: vec![self.info_hash.to_string(), self.size.to_string()],
+            words,
             body: self.info,
         }
     }
 
-    /// The torrent, which is what the words said it is.
-    pub fn from_reply(reply: Reply) -> Result<Metainfo, ReplyError> {
-        let (words, body) = reply.into_ok()?;
+    /// The torrent, which is what the words said it is, and what its file's SHA-256 shall be.
+    pub fn from_reply(reply: Reply) -> Result<(Metainfo, Option<FileHash>), ReplyError> {
+        let (mut words, body) = reply.into_ok()?;
+        let sha256 = match words.len() {
+            3 => words.pop().map(|word| word.parse()).transpose(),
+            _ => Ok(None),
+        };
+        let sha256 = sha256.map_err(|_| ReplyError::Unexpected("a SHA-256 was expected"))?;
         let metainfo = Metainfo::parse_info(&body)
             .map_err(|_| ReplyError::Unexpected("a torrent was expected"))?;
         let said = [
@@ -572,7 +616,7 @@ impl Download {
             metainfo.layout.total().to_string(),
         ];
         if words == said {
-            Ok(metainfo)
+            Ok((metainfo, sha256))
         } else {
             Err(ReplyError::Unexpected("another torrent was expected"))
         }
@@ -720,6 +764,14 @@ mod tests {
         let none = FileEntry::list_to_reply(&[]);
         assert_eq!(FileEntry::list_from_reply(sent(&none)), Ok(vec![]));
 
+        let peers =
+            [("1.2.3.4:5", true), ("[::1]:6881", false)].map(|(address, seeder)| PeerEntry {
+                address: address.parse().unwrap(),
+                seeder,
+            });
+        let reply = PeerEntry::list_to_reply(&peers);
+        assert_eq!(PeerEntry::list_from_reply(sent(&reply)), Ok(peers.to_vec()));
+
         for uploaded in [Uploaded::Shared, Uploaded::Joined, Uploaded::Replaced] {
             let reply = uploaded.to_reply();
             assert_eq!(Uploaded::from_reply(sent(&reply)), Ok(uploaded));
@@ -736,9 +788,21 @@ mod tests {
             info_hash: metainfo.info_hash,
             size: 5,
             info: metainfo.info_bytes().to_vec(),
+            sha256: None,
         };
         let read = |download: Download| Download::from_reply(sent(&download.into_reply()));
-        assert_eq!(read(download.clone()), Ok(metainfo));
+        assert_eq!(read(download.clone()), Ok((metainfo.clone(), None)));
+        let sha256 = Some(FileHash([3; 32]));
+        let with_hash = Download {
+            sha256,
+            ..download.clone()
+        };
+        assert_eq!(read(with_hash), Ok((metainfo, sha256)));
+        let Reply::Ok { mut words, body } = download.clone().into_reply() else {
+            panic!("no download");
+        };
+        words.push("abc".into());
+        assert!(Download::from_reply(Reply::Ok { words, body }).is_err());
         let lies = Download {
             size: 6,
             ..download

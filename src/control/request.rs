@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use crate::announce::request::AnnounceRequest;
 use crate::torrent::bencode::Value;
-use crate::torrent::id::{InfoHash, PeerId};
+use crate::torrent::id::{FileHash, InfoHash, PeerId};
 use crate::torrent::metainfo::{Metainfo, MetainfoError};
 
 use super::command::{self, Arguments, Body, Command, CommandError, Place};
@@ -63,11 +63,13 @@ pub enum Request {
     Subscribe { since: Option<Stamp> },
     /// `list_files <group>`
     ListFiles { group: GroupName },
-    /// `upload_file <group> <name> <size> <info_hash> <peer_id> <port> +N`, then N bytes: the
-    /// info dictionary (or a torrent file, of which only the info dictionary is kept)
+    /// `upload_file <group> <name> <size> <info_hash> <peer_id> <port> [sha256] +N`, then N bytes:
+    /// the info dictionary (or a torrent file, of which only the info dictionary is kept)
     UploadFile(Box<Upload>),
     /// `download_file <group> <name>`
     DownloadFile { group: GroupName, name: FileName },
+    /// `list_peers <group> <name>`
+    ListPeers { group: GroupName, name: FileName },
     /// `stop_share <group> <name> <info_hash> <peer_id> <port>`
     StopShare {
         group: GroupName,
@@ -98,6 +100,8 @@ pub struct Upload {
     pub name: FileName,
     pub metainfo: Metainfo,
     pub holder: Holder,
+    /// Of a single file in `public`, if the sender has computed it.
+    pub sha256: Option<FileHash>,
 }
 
 /// Who holds a share: the id and the port of a peer whose address is the connection's.
@@ -143,6 +147,7 @@ impl Request {
             | Request::Ticket { group }
             | Request::ListFiles { group }
             | Request::DownloadFile { group, .. }
+            | Request::ListPeers { group, .. }
             | Request::StopShare { group, .. } => Some(group),
             Request::UploadFile(upload) => Some(&upload.group),
             Request::Announce { group, .. } => group.as_ref(),
@@ -255,8 +260,9 @@ impl Request {
                     name,
                     metainfo,
                     holder,
+                    sha256,
                 } = upload.as_ref();
-                words(&[
+                let mut frame = words(&[
                     &"upload_file",
                     group,
                     name,
@@ -264,10 +270,12 @@ impl Request {
                     &metainfo.info_hash,
                     &holder.peer_id,
                     &holder.port,
-                ])
-                .with_body(metainfo.info_bytes().to_vec())
+                ]);
+                frame.words.extend(sha256.map(|sha256| sha256.to_string()));
+                frame.with_body(metainfo.info_bytes().to_vec())
             }
             Request::DownloadFile { group, name } => words(&[&"download_file", group, name]),
+            Request::ListPeers { group, name } => words(&[&"list_peers", group, name]),
             Request::StopShare {
                 group,
                 name,
@@ -400,6 +408,10 @@ fn parse_of_file(args: &Typed<'_>, body: &[u8]) -> Result<Option<Request>, Reque
             group: args.value("group")?,
             name: args.value("name")?,
         },
+        "list_peers" => Request::ListPeers {
+            group: args.value("group")?,
+            name: args.value("name")?,
+        },
         "stop_share" => Request::StopShare {
             group: args.value("group")?,
             name: args.value("name")?,
@@ -443,12 +455,21 @@ fn parse_upload(args: &Typed<'_>, body: &[u8]) -> Result<Upload, RequestError> {
             is: metainfo.info_hash.to_string(),
         });
     }
-    Ok(Upload {
+    let upload = Upload {
         group: args.value("group")?,
         name: args.value("name")?,
         metainfo,
         holder: args.holder()?,
-    })
+        sha256: args.optional("sha256")?,
+    };
+    let wrong = |why| Err(args.command.wrong("sha256", why).into());
+    match upload.sha256 {
+        Some(_) if !upload.group.is_public() => wrong("is kept of what is in public only"),
+        Some(_) if !upload.metainfo.layout.is_single() => {
+            wrong("is of one file, and the torrent in the body has several")
+        }
+        _ => Ok(upload),
+    }
 }
 
 /// Arguments that can be asked for as values.
@@ -595,6 +616,10 @@ mod tests {
                 group: GroupName::public(),
                 name: "+5".parse().unwrap(),
             },
+            Request::ListPeers {
+                group: GroupName::public(),
+                name: name.clone(),
+            },
             Request::StopShare {
                 group: GroupName::public(),
                 name: name.clone(),
@@ -616,9 +641,17 @@ mod tests {
             },
             Request::UploadFile(Box::new(Upload {
                 group: "CS101".parse().unwrap(),
+                name: name.clone(),
+                metainfo: metainfo.clone(),
+                holder,
+                sha256: None,
+            })),
+            Request::UploadFile(Box::new(Upload {
+                group: GroupName::public(),
                 name,
                 metainfo,
                 holder,
+                sha256: Some(FileHash([0x5a; 32])),
             })),
             Request::Trackers,
             Request::Stats,
@@ -702,6 +735,11 @@ mod tests {
             &format!("upload_file public x 6 {hash} {holder}"),
             info,
             "`size` is 6, but the torrent in the body has 5",
+        );
+        check(
+            &format!("upload_file cs101 x 5 {hash} {holder} {}", "0".repeat(64)),
+            info,
+            "`sha256` is kept of what is in public only: upload_file <group> <name> <size> <info_hash> <peer_id> <port> [sha256] +N",
         );
         check(
             &format!("upload_file public x 5 {other} {holder}"),

@@ -2,7 +2,7 @@
 //! answers each line.
 //!
 //! ```text
-//! sync 1 <from> <to> <list> <key>      OK <key> <stamp>…   or   ERR denied <why not>
+//! sync 2 <from> <to> <list> <key>      OK <key> <stamp>…   or   ERR denied <why not>
 //! facts <number> +N                    OK <number>         when they are on the disk
 //! swarms +N                            OK                  a line a peer
 //! shares +N                            OK                  a bencoded list
@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 
 use crate::announce::request::Event;
 use crate::torrent::bencode::{Encoder, Value};
-use crate::torrent::id::{InfoHash, PeerId};
+use crate::torrent::id::{FileHash, InfoHash, PeerId};
 
 use super::frame::{Frame, Line};
 use super::key::TrackerKey;
@@ -29,7 +29,7 @@ use super::stamp::Stamp;
 use super::tracker_info::{MAX_TRACKERS, TrackerAddress};
 
 /// Of what is said here. Trackers of different versions do not speak.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// The most peers in one message: about 100 bytes each.
 pub const MAX_SWARM_LINES: usize = 10_000;
 /// The most shares in one message.
@@ -89,7 +89,7 @@ pub struct SwarmLine {
     pub age: u32,
 }
 
-/// A public share, or its end: `l<name><info_hash><size><seconds ago><info>e`, or
+/// A public share, or its end: `l<name><info_hash><size><seconds ago><info>[sha256]e`, or
 /// `l<name><info_hash>e`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ShareLine {
@@ -105,6 +105,7 @@ pub struct Offered {
     /// Seconds since it was shared.
     pub age: u32,
     pub info: Vec<u8>,
+    pub sha256: Option<FileHash>,
 }
 
 /// Why a frame is nothing that a tracker says.
@@ -316,6 +317,9 @@ impl ShareLine {
             if let Some(offer) = &self.offer {
                 out.int(i64::try_from(offer.size).unwrap_or(i64::MAX));
                 out.int(i64::from(offer.age)).bytes(&offer.info);
+                if let Some(sha256) = &offer.sha256 {
+                    out.bytes(&sha256.0);
+                }
             }
         });
     }
@@ -330,6 +334,10 @@ impl ShareLine {
                 size: size.int()?.try_into().ok()?,
                 age: fields.next()?.int()?.try_into().ok()?,
                 info: fields.next()?.bytes()?.to_vec(),
+                sha256: match fields.next() {
+                    None => None,
+                    Some(sha256) => Some(FileHash(sha256.bytes()?.try_into().ok()?)),
+                },
             }),
         };
         let line = ShareLine {
@@ -367,6 +375,11 @@ mod tests {
             size: 5,
             age: 9,
             info: b"d4:infoe".to_vec(),
+            sha256: None,
+        };
+        let with_hash = Offered {
+            sha256: Some(FileHash([4; 32])),
+            ..offer.clone()
         };
         vec![
             SyncMessage::Facts {
@@ -378,7 +391,11 @@ mod tests {
                 swarm(false, "[2001:db8::1]:6"),
             ]),
             SyncMessage::Swarms(Vec::new()),
-            SyncMessage::Shares(vec![share(Some(offer)), share(None)]),
+            SyncMessage::Shares(vec![
+                share(Some(offer)),
+                share(Some(with_hash)),
+                share(None),
+            ]),
             SyncMessage::Shares(Vec::new()),
             SyncMessage::Beat(Standing {
                 facts: 3,
@@ -420,7 +437,7 @@ mod tests {
         let key = TrackerKey([3; 32]);
         let list = list_hash(&[]);
         let hello = Hello {
-            version: 1,
+            version: VERSION,
             from: 2,
             to: 3,
             list,

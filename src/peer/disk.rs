@@ -1,25 +1,34 @@
 //! The `disk` thread: what takes long and is no piece. Files of complete torrents are moved to
-//! their place, and records for the next run are written.
+//! their place, once the SHA-256 of the whole was compared if one was published; and records for
+//! the next run are written.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 
 use crate::runtime::threads;
-use crate::storage::Storage;
 use crate::storage::folder::DownloadFolder;
+use crate::storage::probe::part_path;
 use crate::storage::resume::Record;
-use crate::torrent::id::InfoHash;
+use crate::storage::{Storage, StorageError};
+use crate::torrent::id::{FileHash, InfoHash};
 
 use super::engine::Input;
+use super::hashing::whole::whole_file;
 
 pub enum DiskJob {
     /// All pieces are there.
     Finish {
         info_hash: InfoHash,
         storage: Arc<dyn Storage>,
+        /// In bytes.
+        total: u64,
+        /// What the whole must have: with another one it does not get its real name.
+        sha256: Option<FileHash>,
     },
     /// Its files' stamps, and whether they are in their place, are looked up when it is written.
     Remember {
@@ -37,16 +46,21 @@ pub enum DiskJob {
 pub struct Disk {
     jobs: Option<Sender<DiskJob>>,
     thread: Option<JoinHandle<()>>,
+    /// The program ends: nothing long is begun or gone on with.
+    ending: Arc<AtomicBool>,
 }
 
 impl Disk {
     pub fn start(folder: Arc<DownloadFolder>, engine: Sender<Input>) -> io::Result<Disk> {
         let (jobs, queue) = unbounded();
-        let run = move || work(&queue, &folder, &engine);
+        let ending = Arc::new(AtomicBool::new(false));
+        let for_thread = ending.clone();
+        let run = move || work(&queue, &folder, &engine, &for_thread);
         let thread = Some(threads::spawn("disk", None, run)?);
         Ok(Disk {
             jobs: Some(jobs),
             thread,
+            ending,
         })
     }
 
@@ -58,9 +72,11 @@ impl Disk {
     }
 }
 
-/// Waits until everything queued is on disk.
+/// Waits until everything queued is on disk. A SHA-256 that is being computed is given up: the next
+/// run begins it anew.
 impl Drop for Disk {
     fn drop(&mut self) {
+        self.ending.store(true, Ordering::SeqCst);
         self.jobs = None;
         if let Some(thread) = self.thread.take() {
             threads::join(thread);
@@ -68,11 +84,29 @@ impl Drop for Disk {
     }
 }
 
-fn work(queue: &Receiver<DiskJob>, folder: &DownloadFolder, engine: &Sender<Input>) {
+fn work(
+    queue: &Receiver<DiskJob>,
+    folder: &DownloadFolder,
+    engine: &Sender<Input>,
+    ending: &AtomicBool,
+) {
     for job in queue {
         let result = match job {
-            DiskJob::Finish { info_hash, storage } => {
-                let result = storage.finish();
+            DiskJob::Finish {
+                info_hash,
+                storage,
+                total,
+                sha256,
+            } => {
+                let right = match sha256 {
+                    Some(sha256) => is_right(&*storage, total, sha256, ending),
+                    None => Ok(true),
+                };
+                let result = match right {
+                    Ok(true) => storage.finish(),
+                    Ok(false) => continue,
+                    Err(error) => Err(error),
+                };
                 let _ = engine.send(Input::Finished { info_hash, result });
                 Ok(())
             }
@@ -102,5 +136,61 @@ fn work(queue: &Receiver<DiskJob>, folder: &DownloadFolder, engine: &Sender<Inpu
         if let Err(error) = result {
             log::error!(target: "disk", "the state of a torrent could not be saved: {error}");
         }
+    }
+}
+
+/// Whether the whole file's SHA-256 is this one: an error if it is another. False if the program
+/// ends before that is known.
+fn is_right(
+    storage: &dyn Storage,
+    total: u64,
+    expected: FileHash,
+    ending: &AtomicBool,
+) -> Result<bool, StorageError> {
+    let mut look = |_| match ending.load(Ordering::SeqCst) {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    };
+    match whole_file(storage, total, &mut look)? {
+        None => Ok(false),
+        Some(is) if is == expected => Ok(true),
+        Some(is) => Err(StorageError::WrongSha256 {
+            path: part_path(storage.final_path()),
+            is,
+            expected,
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::storage::faulty::{Faults, FaultyStorage};
+    use crate::storage::memory::MemoryStorage;
+
+    #[test]
+    fn a_sha256_that_is_being_computed_does_not_hold_up_the_end() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = Arc::new(DownloadFolder::open(temp.path()).unwrap());
+        let (engine, inputs) = unbounded();
+        let disk = Disk::start(folder, engine).unwrap();
+        // A minute's work.
+        let total = 16 << 20;
+        let content = Arc::new(MemoryStorage::full("m", vec![0; total]));
+        let (storage, faults) = FaultyStorage::new(content);
+        faults.set(Faults {
+            delay: Duration::from_secs(1),
+            ..Faults::default()
+        });
+        disk.queue(DiskJob::Finish {
+            info_hash: InfoHash([1; 20]),
+            storage: Arc::new(storage),
+            total: total as u64,
+            sha256: Some(FileHash([0; 32])),
+        });
+        drop(disk);
+        assert!(inputs.try_recv().is_err(), "it was compared to the end");
     }
 }

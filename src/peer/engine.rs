@@ -199,10 +199,7 @@ impl Engine {
         if let Some(torrent) = self.torrents.get_mut(&info_hash)
             && let Some(Wish::Finish) = act(torrent)
         {
-            self.disk.queue(DiskJob::Finish {
-                info_hash,
-                storage: torrent.shared.storage.clone(),
-            });
+            self.disk.queue(torrent.finish_job());
         }
     }
 
@@ -211,8 +208,7 @@ impl Engine {
         self.forget_overdue_calls(now);
         for torrent in self.torrents.values_mut() {
             if let Some(Wish::Finish) = torrent.tick(now, self.identity, &self.announcer) {
-                let (info_hash, storage) = (torrent.info_hash(), torrent.shared.storage.clone());
-                self.disk.queue(DiskJob::Finish { info_hash, storage });
+                self.disk.queue(torrent.finish_job());
             }
         }
         self.call(now);
@@ -336,9 +332,7 @@ impl Engine {
             return;
         };
         if matches!(torrent.state, State::Running | State::Finishing) {
-            self.news
-                .send(News::Notice(format!("{} stopped: {error}", torrent.name())))
-                .ok();
+            self.news.send(stopped(torrent, &error)).ok();
             torrent.state = State::Stopped(error);
             torrent.disconnect_all(now);
             torrent.announce_stopped(self.identity, &self.announcer);
@@ -388,9 +382,7 @@ impl Engine {
         });
         if let Some(torrent) = self.torrents.get(&info_hash) {
             if let State::Stopped(error) = &torrent.state {
-                self.news
-                    .send(News::Notice(format!("{} stopped: {error}", torrent.name())))
-                    .ok();
+                self.news.send(stopped(torrent, error)).ok();
             }
             self.remember(torrent, false);
         }
@@ -421,8 +413,10 @@ impl Engine {
         }
         log::trace!(target: "hop", "{}: complete", torrent.name());
         let completed = News::Completed {
+            info_hash,
             name: torrent.name().into(),
             path: torrent.path(),
+            sha256: torrent.sha256(),
         };
         self.news.send(completed).ok();
         if let Some(torrent) = self.torrents.get(&info_hash) {
@@ -471,5 +465,13 @@ impl Engine {
         // Nobody listens any more: whoever still reports must not wait until we do.
         drop(inputs);
         announcer.finish(TRACKERS_FAREWELL.saturating_sub(now.elapsed()));
+    }
+}
+
+fn stopped(torrent: &Managed, error: &StorageError) -> News {
+    News::Stopped {
+        info_hash: torrent.info_hash(),
+        name: torrent.name().into(),
+        reason: error.to_string(),
     }
 }

@@ -10,6 +10,7 @@
 //! comparing with the hashes of a torrent; making one ([`make`]).
 
 pub mod make;
+pub mod whole;
 
 use std::collections::VecDeque;
 use std::io;

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use crate::storage::StorageError;
 use crate::storage::resume::{Record, Share, Sources};
 use crate::torrent::bitfield::Bitfield;
-use crate::torrent::id::{ConnId, InfoHash, PeerId};
+use crate::torrent::id::{ConnId, FileHash, InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
 use crate::torrent::{Effect, Event, Torrent};
 use crate::wire::message::Message;
@@ -23,6 +23,7 @@ use crate::wire::message::Message;
 use super::addresses::{AddressBook, Standing};
 use super::announcer::{Announcer, Tracker, http_trackers};
 use super::connection::{Connection, Direction, Order, Reason, Shared};
+use super::disk::DiskJob;
 use super::hashing::{HashOutcome, HashTask};
 use super::schedule::Schedule;
 use super::shunned::Shunned;
@@ -195,6 +196,21 @@ impl Managed {
 
     pub fn path(&self) -> PathBuf {
         self.shared.storage.final_path().to_path_buf()
+    }
+
+    /// What moves its files to their place.
+    pub fn finish_job(&self) -> DiskJob {
+        DiskJob::Finish {
+            info_hash: self.info_hash(),
+            storage: self.shared.storage.clone(),
+            total: self.shared.metainfo.layout.total(),
+            sha256: self.sha256(),
+        }
+    }
+
+    /// What the SHA-256 of the whole must be, if that is known.
+    pub fn sha256(&self) -> Option<FileHash> {
+        self.share.as_ref()?.sha256
     }
 
     pub(super) fn is_open(&self) -> bool {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::control::news;
 use crate::storage::resume::Share;
-use crate::torrent::id::InfoHash;
+use crate::torrent::id::{FileHash, InfoHash};
 use crate::torrent::metainfo::Metainfo;
 use crate::torrent::{PeerView, Stall};
 
@@ -48,7 +48,8 @@ pub enum Status {
         total: u64,
     },
     Downloading,
-    /// All pieces are there; the files are moved to their place.
+    /// All pieces are there; the SHA-256 of the whole is compared, if one was published, and the
+    /// files are moved to their place.
     Finishing,
     Seeding,
     Paused,
@@ -101,6 +102,11 @@ impl TorrentView {
         (self.rate_down > 0 && left > 0).then(|| Duration::from_secs(left / self.rate_down + 1))
     }
 
+    /// What the SHA-256 of the whole must be, if that is known.
+    pub fn sha256(&self) -> Option<FileHash> {
+        self.share.as_ref()?.sha256
+    }
+
     /// Whether there is something to wait for.
     pub fn is_under_way(&self) -> bool {
         match &self.status {
@@ -138,8 +144,17 @@ pub struct CallOutcome {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum News {
     Completed {
+        info_hash: InfoHash,
         name: String,
         path: PathBuf,
+        /// Of the whole file: it was published, and compared.
+        sha256: Option<FileHash>,
+    },
+    /// An error ended it; in words.
+    Stopped {
+        info_hash: InfoHash,
+        name: String,
+        reason: String,
     },
     /// Something stopped, or went on; in words.
     Notice(String),

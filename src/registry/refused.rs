@@ -81,6 +81,9 @@ pub enum Refused {
         new_size: u64,
         new_hash: InfoHash,
     },
+    /// Somebody else's sentence: another SHA-256 was told.
+    #[error("{0}")]
+    OtherHash(String),
     #[error(
         "A torrent of {group} has `private` 1 and `source` {source_needed} in its info dictionary: \
          so it is another torrent in every group"
@@ -125,7 +128,8 @@ impl Refused {
             | Refused::GroupExists(_)
             | Refused::AskedAlready(_)
             | Refused::MemberAlready
-            | Refused::Conflict { .. } => Code::Conflict,
+            | Refused::Conflict { .. }
+            | Refused::OtherHash(_) => Code::Conflict,
             Refused::NoGroup(_)
             | Refused::NoRequests
             | Refused::NotAsked(_)

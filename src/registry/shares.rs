@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
 use crate::control::names::{FileName, GroupName};
-use crate::torrent::id::InfoHash;
+use crate::torrent::id::{FileHash, InfoHash};
 
 use super::Seconds;
 
@@ -41,6 +41,8 @@ pub struct Share {
     pub size: u64,
     /// The info dictionary.
     pub info: Arc<[u8]>,
+    /// Of its one file, as somebody who shares it has told.
+    pub sha256: Option<FileHash>,
     pub since: Seconds,
     /// Since when its swarm has had nobody in it.
     pub empty_since: Option<Seconds>,
@@ -61,6 +63,8 @@ pub enum Offered {
     New,
     /// The same content is shared under this name already.
     Known,
+    /// So it is, and its SHA-256 was not known until now.
+    Learned,
     /// A share that nobody held any longer has made room.
     Replaced,
 }
@@ -78,6 +82,15 @@ pub enum OfferError {
         old_hash: InfoHash,
         new_size: u64,
         new_hash: InfoHash,
+    },
+    #[error(
+        "`{name}` is shared already, and its SHA-256 was said to be {old}; you say {new}. One of \
+         the two is wrong: compare the files"
+    )]
+    OtherHash {
+        name: FileName,
+        old: FileHash,
+        new: FileHash,
     },
     #[error("this tracker keeps as many shares as it can ({0})")]
     TooMany(usize),
@@ -130,8 +143,7 @@ impl Shares {
         let files = self.groups.entry(group.clone()).or_default();
         let old_bytes = match files.get_mut(name) {
             Some(old) if old.info_hash == share.info_hash => {
-                old.empty_since = None;
-                return Ok(Offered::Known);
+                return old.join(name, share.sha256);
             }
             Some(old) if dead != Some(old.info_hash) => {
                 return Err(OfferError::Conflict {
@@ -161,6 +173,16 @@ impl Shares {
                 Offered::New
             }
         })
+    }
+
+    /// Takes in what another tracker was told of a share's SHA-256. Of two the smaller one counts,
+    /// so that all trackers say the same.
+    pub fn hear_sha256(&mut self, group: &GroupName, name: &FileName, heard: FileHash) {
+        let files = self.groups.get_mut(group);
+        if let Some(share) = files.and_then(|files| files.get_mut(name)) {
+            let known = share.sha256.unwrap_or(heard);
+            share.sha256 = Some(known.min(heard));
+        }
     }
 
     /// Takes a share away, if the name still means that torrent.
@@ -205,6 +227,23 @@ impl Shares {
     }
 }
 
+impl Share {
+    /// Somebody else shares the same.
+    fn join(&mut self, name: &FileName, sha256: Option<FileHash>) -> Result<Offered, OfferError> {
+        let offered = match (self.sha256, sha256) {
+            (Some(old), Some(new)) if old != new => {
+                let name = name.clone();
+                return Err(OfferError::OtherHash { name, old, new });
+            }
+            (None, Some(_)) => Offered::Learned,
+            _ => Offered::Known,
+        };
+        self.sha256 = self.sha256.or(sha256);
+        self.empty_since = None;
+        Ok(offered)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -214,6 +253,7 @@ mod tests {
             info_hash: InfoHash([hash; 20]),
             size: u64::from(hash),
             info: vec![0; bytes].into(),
+            sha256: None,
             since: Seconds(0),
             empty_since: None,
         }
@@ -252,6 +292,31 @@ mod tests {
         assert!(!shares.withdraw(&other, &x, InfoHash([2; 20])));
         assert!(shares.withdraw(&group, &x, InfoHash([2; 20])));
         assert_eq!((shares.count, shares.bytes), (0, 0));
+    }
+
+    #[test]
+    fn who_shares_the_same_says_the_same_sha256() {
+        let mut shares = Shares::new(Limits::default());
+        let (group, x) = (GroupName::public(), name("x"));
+        let hash = |digit| Some(FileHash([digit; 32]));
+        let mut offer = |sha256| {
+            let share = Share {
+                sha256,
+                ..share(1, 10)
+            };
+            shares.offer(&group, &x, share, None)
+        };
+        assert_eq!(offer(None), Ok(Offered::New));
+        assert_eq!(offer(hash(7)), Ok(Offered::Learned));
+        assert_eq!(offer(None), Ok(Offered::Known));
+        assert_eq!(offer(hash(7)), Ok(Offered::Known));
+        let refused = offer(hash(1)).unwrap_err().to_string();
+        assert!(refused.contains(&"07".repeat(32)), "{refused}");
+        // Two trackers that could not see each other come to the same, in either order.
+        for (heard, expect) in [(9, 7), (5, 5), (7, 5)] {
+            shares.hear_sha256(&group, &x, FileHash([heard; 32]));
+            assert_eq!(shares.find(&group, &x).unwrap().sha256, hash(expect));
+        }
     }
 
     #[test]

@@ -17,14 +17,29 @@ use crate::control::frame::quote_word;
 /// The second argument are the words before it.
 pub type Names = Box<dyn Fn(Kind, &[String]) -> Vec<String> + Send>;
 
+/// What is being typed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Typing {
+    Command,
+    /// The whole line is a path on this machine.
+    Path,
+    /// Something that nobody can complete.
+    Answer,
+}
+
 pub struct Completion {
     place: Place,
     names: Names,
+    pub typing: Typing,
 }
 
 impl Completion {
     pub fn new(place: Place, names: Names) -> Completion {
-        Completion { place, names }
+        Completion {
+            place,
+            names,
+            typing: Typing::Command,
+        }
     }
 
     /// Whose commands are completed.
@@ -98,6 +113,11 @@ impl Typed {
 impl Completion {
     /// Every word that can stand at the end of `line`, with the place where it begins.
     fn candidates(&self, line: &str) -> (usize, Vec<Pair>) {
+        match self.typing {
+            Typing::Command => {}
+            Typing::Path => return (0, whole_lines(line)),
+            Typing::Answer => return (0, Vec::new()),
+        }
         let typed = typed(line);
         let mut pairs: Vec<Pair> = if typed.words.is_empty() {
             command::commands(self.place)
@@ -148,6 +168,16 @@ fn word(text: &str) -> Pair {
         display: text.to_string(),
         replacement: quote_word(text) + " ",
     }
+}
+
+/// Paths as they are, without quotes or a space behind: nothing else is on the line.
+fn whole_lines(line: &str) -> Vec<Pair> {
+    let mut paths = paths(line, |_| true);
+    paths.retain(|pair| pair.display.starts_with(line));
+    for pair in &mut paths {
+        pair.replacement.clone_from(&pair.display);
+    }
+    paths
 }
 
 /// Files that `keep`, and folders, which go on.
@@ -203,7 +233,7 @@ impl Hinter for Completion {
 
     /// The arguments that are still to be typed.
     fn hint(&self, line: &str, pos: usize, _: &Context<'_>) -> Option<String> {
-        if pos < line.len() {
+        if pos < line.len() || self.typing != Typing::Command {
             return None;
         }
         let typed = typed(line);
@@ -279,6 +309,23 @@ mod tests {
             complete(&format!("add {base}a")),
             format!("4: {base}a.torrent ")
         );
+    }
+
+    #[test]
+    fn a_path_that_is_the_whole_line_needs_no_quotes() {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("my dir")).unwrap();
+        fs::write(temp.path().join("my file"), "").unwrap();
+        let mut completion = Completion::new(Place::PeerPrompt, Box::new(|_, _| Vec::new()));
+        completion.typing = Typing::Path;
+        let base = format!("{}/", temp.path().display());
+        let (start, pairs) = completion.candidates(&format!("{base}my"));
+        let mut shown: Vec<String> = pairs.into_iter().map(|pair| pair.replacement).collect();
+        shown.sort();
+        assert_eq!(start, 0);
+        assert_eq!(shown, [format!("{base}my dir/"), format!("{base}my file")]);
+        completion.typing = Typing::Answer;
+        assert!(completion.candidates("do").1.is_empty());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::control::command::{self, Place};
 use crate::control::frame::{quote_word, split_words};
 use crate::runtime::threads;
 
-use super::completion::Completion;
+use super::completion::{Completion, Typing};
 use super::interrupt::Interrupt;
 use super::screen::Screen;
 use super::screen::say;
@@ -31,6 +31,15 @@ pub struct Prompt {
     pub completion: Completion,
     /// Where the history is kept from one run to the next, if anywhere.
     pub history: Option<PathBuf>,
+}
+
+/// What is asked between commands.
+#[derive(Clone, Debug)]
+pub struct Question {
+    /// Stands before the answer, such as `File: `.
+    pub text: String,
+    /// What Tab completes in the answer.
+    pub typing: Typing,
 }
 
 /// What came.
@@ -46,7 +55,7 @@ pub enum Next {
 
 /// Lines, one when asked for one.
 pub struct Lines {
-    ask: Sender<()>,
+    ask: Sender<Option<Question>>,
     answers: Receiver<Option<Zeroizing<String>>>,
     screen: Screen,
     terminal: Terminal,
@@ -80,11 +89,11 @@ impl Lines {
     /// # Errors
     /// The system's, if no thread can be started.
     pub fn from_stdin(screen: Screen) -> io::Result<Lines> {
-        let (ask, asked) = bounded::<()>(1);
+        let (ask, asked) = bounded(1);
         let (answer, answers) = bounded(1);
         threads::spawn("prompt", None, move || {
             let mut lines = io::stdin().lock().lines();
-            for () in asked {
+            for _ in asked {
                 let line = lines.next().and_then(Result::ok).map(Zeroizing::new);
                 if answer.send(line).is_err() {
                     return;
@@ -101,7 +110,16 @@ impl Lines {
 
     /// The next line; shows the prompt until it comes.
     pub fn next(&self, interrupt: &Interrupt) -> Next {
-        if self.ask.send(()).is_err() {
+        self.read(None, interrupt)
+    }
+
+    /// The answer to a question, which is shown in place of the prompt. Ctrl-C is the end, too.
+    pub fn answer(&self, question: Question, interrupt: &Interrupt) -> Next {
+        self.read(Some(question), interrupt)
+    }
+
+    fn read(&self, question: Option<Question>, interrupt: &Interrupt) -> Next {
+        if self.ask.send(question).is_err() {
             return Next::End;
         }
         select! {
@@ -124,7 +142,7 @@ impl Drop for Lines {
 fn edit_lines(
     prompt: Prompt,
     screen: &Screen,
-    asked: &Receiver<()>,
+    asked: &Receiver<Option<Question>>,
     answer: &Sender<Option<Zeroizing<String>>>,
 ) -> rustyline::Result<()> {
     let config = Config::builder()
@@ -138,10 +156,18 @@ fn edit_lines(
         let _ = editor.load_history(history);
     }
     screen.attach(Box::new(editor.create_external_printer()?))?;
-    for () in asked {
+    for question in asked {
+        let (text, typing) = match &question {
+            None => (prompt.text, Typing::Command),
+            Some(question) => (question.text.as_str(), question.typing),
+        };
+        if let Some(completion) = editor.helper_mut() {
+            completion.typing = typing;
+        }
         let line = loop {
-            match editor.readline(prompt.text) {
+            match editor.readline(text) {
                 Ok(line) => break Some(Zeroizing::new(line)),
+                Err(ReadlineError::Interrupted) if question.is_some() => break None,
                 // Ctrl-C gives up the line, not the program.
                 Err(ReadlineError::Interrupted) => say!("`quit` or Ctrl-D leaves."),
                 Err(ReadlineError::Signal(_)) => {}
@@ -149,7 +175,8 @@ fn edit_lines(
                 Err(error) => return Err(error),
             }
         };
-        if let Some(kept) = line.as_deref().and_then(|line| kept(place, line)) {
+        let command = line.as_deref().filter(|_| question.is_none());
+        if let Some(kept) = command.and_then(|line| kept(place, line)) {
             editor.add_history_entry(kept)?;
         }
         if let Some(history) = &prompt.history {

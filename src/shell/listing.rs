@@ -72,6 +72,7 @@ pub fn state(torrent: &TorrentView) -> String {
             (None, Some(eta)) => format!("{} left", units::time(eta)),
             (None, None) => "waiting for the first bytes".into(),
         },
+        Status::Finishing if torrent.sha256().is_some() => "comparing the SHA-256".into(),
         Status::Finishing => "moving the files to their place".into(),
         Status::Seeding => format!("sharing, {} given", units::bytes(torrent.uploaded)),
         Status::Paused => "paused".into(),

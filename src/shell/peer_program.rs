@@ -21,11 +21,14 @@ use super::completion::Completion;
 use super::demo;
 use super::hosting::Hosted;
 use super::interrupt::Interrupt;
-use super::lines::{Lines, Next, Prompt};
+use super::lines::{Lines, Next, Prompt, Question};
 use super::listing;
+use super::log_lines::{self, fatal};
+use super::menu::{self, Left, Person};
 use super::news;
 use super::peer_shell::{Flow, PeerShell, ShellError};
 use super::screen::{Screen, complain, say};
+use super::watch::{self, Mode};
 
 /// A BitTorrent peer with a prompt.
 #[derive(Parser, Debug)]
@@ -40,6 +43,10 @@ pub struct Args {
     /// Where `upload_file` looks for files that are not found as typed
     #[arg(long, value_name = "DIR", default_value = "upload")]
     pub upload: PathBuf,
+    /// Share with everybody what lies in the upload folder, and follow its changes: its files, or
+    /// its folders as well
+    #[arg(long, value_name = "WHAT", default_value = "off")]
+    pub watch: Mode,
     /// Where downloads go
     #[arg(long, value_name = "DIR", default_value = "download")]
     pub download: PathBuf,
@@ -49,12 +56,18 @@ pub struct Args {
     /// Run this tracker of the file, too, in this program: its number, counted from 1
     #[arg(long, value_name = "N")]
     pub with_tracker: Option<usize>,
+    /// Keep the log in this file, too: it is added to
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
     /// Run these commands instead of a prompt
     #[arg(short, long, value_name = "\"COMMAND; COMMAND\"")]
     pub command: Option<String>,
     /// Only serve and fetch what the download folder remembers, until a signal ends it
     #[arg(long)]
     pub no_prompt: bool,
+    /// Begin with the menu; its 3 ends the program
+    #[arg(long, conflicts_with_all = ["no_prompt", "command"])]
+    pub menu: bool,
     /// Say what a .torrent file says, and end
     #[arg(long, value_name = "FILE")]
     pub torrent_info: Option<String>,
@@ -71,7 +84,7 @@ fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
 /// Runs the program to its end.
 pub fn run(args: Args) -> ExitCode {
     let screen = Screen::new();
-    screen.init_logging();
+    log_lines::start(&screen, args.log_file.as_deref());
     if let Some(file) = &args.torrent_info {
         return report(listing::torrent_info(file).map(|text| say!("{}", text.trim_end())));
     }
@@ -86,7 +99,7 @@ pub fn run(args: Args) -> ExitCode {
     match start(&args, interrupt) {
         Ok(shell) => serve(shell, &args, &screen),
         Err(error) => {
-            eprintln!("{error}");
+            fatal(&error);
             ExitCode::FAILURE
         }
     }
@@ -96,7 +109,7 @@ fn report(result: Result<(), ShellError>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("{error}");
+            fatal(&error);
             ExitCode::FAILURE
         }
     }
@@ -122,6 +135,9 @@ fn start(args: &Args, interrupt: Arc<Interrupt>) -> Result<PeerShell, ShellError
     let (info, upload) = (args.tracker_info.clone(), args.upload.clone());
     let mut shell = PeerShell::new(peer, info, upload, interrupt, terminal);
     shell.hosted = hosted;
+    if args.watch != Mode::Off {
+        say!("{}", watch::begin(&mut shell, args.watch)?);
+    }
     Ok(shell)
 }
 
@@ -151,7 +167,7 @@ fn serve(mut shell: PeerShell, args: &Args, screen: &Screen) -> ExitCode {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error}");
+            fatal(&error);
             ExitCode::FAILURE
         }
     }
@@ -159,11 +175,15 @@ fn serve(mut shell: PeerShell, args: &Args, screen: &Screen) -> ExitCode {
 
 /// False if a command of a batch failed.
 fn run_commands(shell: &mut PeerShell, args: &Args, screen: &Screen) -> io::Result<bool> {
-    let news = news::print_news(shell.peer.news().clone(), screen.clone())?;
+    let news = news::print_news(
+        shell.peer.news().clone(),
+        screen.clone(),
+        shell.awaited.clone(),
+    )?;
     let good = if let Some(commands) = &args.command {
         {
             let commands = split_commands(commands).into_iter();
-            batch(shell, commands.map(Zeroizing::new))
+            batch(shell, commands.map(Zeroizing::new), false)
         }
     } else if args.no_prompt {
         let _ = shell.interrupt.receiver().recv();
@@ -174,7 +194,8 @@ fn run_commands(shell: &mut PeerShell, args: &Args, screen: &Screen) -> io::Resu
             completion: Completion::new(Place::PeerPrompt, shell.names()),
             history: Some(shell.peer.state_folder().join("history")),
         };
-        prompt_loop(shell, &Lines::from_terminal(prompt, screen.clone())?);
+        let lines = Lines::from_terminal(prompt, screen.clone())?;
+        prompt_loop(shell, &lines, args.menu);
         true
     } else {
         let lines = Lines::from_stdin(screen.clone())?;
@@ -183,23 +204,50 @@ fn run_commands(shell: &mut PeerShell, args: &Args, screen: &Screen) -> io::Resu
             Next::Line(line) => Some(line),
             Next::End | Next::Signal => None,
         };
-        batch(shell, std::iter::from_fn(next))
+        batch(shell, std::iter::from_fn(next), args.menu)
     };
+    shell.watch = None;
     // The news end with the engine.
     shell.peer.stop();
     threads::join(news);
     Ok(good)
 }
 
+/// Somebody at a terminal.
+struct AtPrompt<'a> {
+    lines: &'a Lines,
+    interrupt: Arc<Interrupt>,
+}
+
+impl Person for AtPrompt<'_> {
+    fn ask(&mut self, question: Question) -> Next {
+        self.interrupt.forget();
+        self.lines.answer(question, &self.interrupt)
+    }
+
+    fn hear(&mut self, error: &ShellError) {
+        say!("{error}");
+    }
+}
+
 /// Takes commands from a person: an error is told, and the prompt comes back.
-fn prompt_loop(shell: &mut PeerShell, lines: &Lines) {
+fn prompt_loop(shell: &mut PeerShell, lines: &Lines, menu: bool) {
+    let interrupt = shell.interrupt.clone();
+    let mut person = AtPrompt { lines, interrupt };
+    if menu && menu::run(shell, &mut person) != Left::GivenUp {
+        return;
+    }
     say!("Type `help` for the commands; Tab completes.");
     loop {
-        shell.interrupt.forget();
-        let interrupt = shell.interrupt.clone();
-        match lines.next(&interrupt) {
+        person.interrupt.forget();
+        match lines.next(&person.interrupt) {
             Next::Line(line) => match shell.run(&line) {
                 Ok(Flow::Next) => {}
+                Ok(Flow::Menu) => {
+                    if menu::run(shell, &mut person) == Left::Signal {
+                        return;
+                    }
+                }
                 Ok(Flow::Quit) => return,
                 Err(error) => say!("{error}"),
             },
@@ -208,10 +256,47 @@ fn prompt_loop(shell: &mut PeerShell, lines: &Lines) {
     }
 }
 
+/// Lines that were written before anybody asked for them.
+struct InBatch<I> {
+    lines: I,
+    interrupt: Arc<Interrupt>,
+    /// Nothing has failed.
+    good: bool,
+}
+
+impl<I: Iterator<Item = Zeroizing<String>>> Person for InBatch<I> {
+    /// The question is a line of its own.
+    fn ask(&mut self, question: Question) -> Next {
+        if self.interrupt.came() {
+            return Next::Signal;
+        }
+        say!("{}", question.text.trim_end());
+        self.lines.next().map_or(Next::End, Next::Line)
+    }
+
+    fn hear(&mut self, error: &ShellError) {
+        complain(error);
+        self.good = false;
+    }
+}
+
 /// Runs commands to their end or to `quit`. False if any of them failed.
-fn batch(shell: &mut PeerShell, lines: impl Iterator<Item = Zeroizing<String>>) -> bool {
-    let mut good = true;
-    for line in lines {
+fn batch(
+    shell: &mut PeerShell,
+    lines: impl Iterator<Item = Zeroizing<String>>,
+    menu: bool,
+) -> bool {
+    let interrupt = shell.interrupt.clone();
+    let mut person = InBatch {
+        lines,
+        interrupt,
+        good: true,
+    };
+    if menu {
+        menu::run(shell, &mut person);
+        return person.good;
+    }
+    while let Some(line) = person.lines.next() {
         // It was meant for the whole batch, whatever was being done.
         if shell.interrupt.came() {
             complain(&ShellError::Interrupted);
@@ -219,17 +304,18 @@ fn batch(shell: &mut PeerShell, lines: impl Iterator<Item = Zeroizing<String>>) 
         }
         match shell.run(&line) {
             Ok(Flow::Next) => {}
-            Ok(Flow::Quit) => break,
+            // Given up here means that nothing more comes, or that nothing more shall be done.
+            Ok(Flow::Menu) if menu::run(shell, &mut person) == Left::Exit => {}
+            Ok(Flow::Menu | Flow::Quit) => break,
             Err(error) => {
-                complain(&error);
-                good = false;
+                person.hear(&error);
                 if matches!(error, ShellError::Interrupted) {
                     break;
                 }
             }
         }
     }
-    good
+    person.good
 }
 
 /// Commands that stand in one text, between semicolons outside of quotes.

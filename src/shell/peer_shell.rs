@@ -26,11 +26,15 @@ use crate::torrent::metainfo::MetainfoError;
 use super::completion::Names;
 use super::hosting::{self, Hosted};
 use super::interrupt::Interrupt;
+use super::news::Awaited;
 use super::screen::say;
+use super::watch::{self, Watch};
 use super::{groups, listing, sharing, single, trackers, units, waiting};
 
 /// A peer and all that its prompt needs.
 pub struct PeerShell {
+    /// The upload folder, watched. It ends before the peer, of which it asks things.
+    pub watch: Option<Watch>,
     pub peer: Peer,
     /// For the commands; the peer has its own for announces.
     pub link: TrackerLink,
@@ -41,6 +45,8 @@ pub struct PeerShell {
     pub tracker_info: PathBuf,
     pub upload: PathBuf,
     pub interrupt: Arc<Interrupt>,
+    /// What news need not be told of.
+    pub awaited: Awaited,
     /// People watch: bars may move, and a key may be pressed.
     pub terminal: bool,
 }
@@ -49,6 +55,8 @@ pub struct PeerShell {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Flow {
     Next,
+    /// The menu asks from now on: whoever reads the lines opens it.
+    Menu,
     Quit,
 }
 
@@ -103,12 +111,14 @@ impl PeerShell {
     ) -> PeerShell {
         let link = peer.link(interrupt.stop());
         PeerShell {
+            watch: None,
             peer,
             link,
             hosted: None,
             tracker_info,
             upload,
             interrupt,
+            awaited: Awaited::default(),
             terminal,
         }
     }
@@ -168,6 +178,7 @@ impl PeerShell {
         log::trace!(target: "hop", "prompt: {shown}");
         let text = match command.name {
             "quit" => return Ok(Flow::Quit),
+            "menu" => return Ok(Flow::Menu),
             "help" => help(Place::PeerPrompt, args.one("command"))?,
             "create_user" => groups::create_user(self, &args)?,
             "login" => groups::login(self, &args)?,
@@ -192,6 +203,7 @@ impl PeerShell {
                 let (group, destination) = (args.one("group"), args.one("destination"));
                 sharing::download_file(self, group, needed(&args, "file"), destination)?
             }
+            "watch" => watch::watch(self, args.one("what"))?,
             "stop_share" => sharing::stop_share(self, args.one("group"), needed(&args, "file"))?,
             "add" => sharing::add(self, needed(&args, "file.torrent"))?,
             "make_torrent" => {

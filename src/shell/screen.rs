@@ -89,29 +89,13 @@ impl Screen {
         self.print_or(text, &mut io::stdout());
     }
 
-    /// Starts logging: above the prompt if there is one, unless standard error goes elsewhere.
-    /// RUST_LOG chooses what is logged; by default warnings and errors.
-    pub fn init_logging(&self) {
-        let target = if io::stderr().is_terminal() {
-            env_logger::Target::Pipe(Box::new(LogPipe(self.clone())))
+    /// A line of the log: above the prompt if there is one, unless standard error goes elsewhere.
+    pub fn print_log(&self, line: &str) {
+        if io::stderr().is_terminal() {
+            self.print_or(line, &mut io::stderr());
         } else {
-            env_logger::Target::Stderr
-        };
-        let env = env_logger::Env::default().default_filter_or("warn");
-        env_logger::Builder::from_env(env).target(target).init();
-    }
-}
-
-struct LogPipe(Screen);
-
-impl Write for LogPipe {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0
-            .print_or(&String::from_utf8_lossy(bytes), &mut io::stderr());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+            // Nobody is left to tell that standard error is gone.
+            let _ = io::stderr().write_all(line.as_bytes());
+        }
     }
 }

@@ -3,31 +3,26 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
-
-use crossbeam_channel::{RecvTimeoutError, bounded};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::control::names::{FileName, GroupName, UserName};
-use crate::control::reply::{Download, FileEntry, Uploaded};
-use crate::control::request::{Holder, Request, Upload};
+use crate::control::reply::{Download, FileEntry};
+use crate::control::request::Request;
 use crate::control::stamp::GroupId;
-use crate::peer::hashing::make::{self, Made, Wish};
+use crate::peer::hashing::make::Wish;
 use crate::peer::tracker_link::{LinkError, TrackerLink};
 use crate::peer::view::{Status, TorrentView};
 use crate::storage::names::{Platform, safe_name};
 use crate::storage::resume::{Share, Sources};
+use crate::torrent::id::FileHash;
 use crate::torrent::metainfo::Metainfo;
 
 use super::groups;
+use super::hashing::{hash, sha256};
 use super::listing::{self, read_torrent};
+use super::offering::{self, Offered};
 use super::peer_shell::{PeerShell, ShellError, quoted};
-use super::screen::say;
 use super::table::{Align, table};
 use super::units;
-
-/// How often bars are drawn and Ctrl-C is looked for.
-const REFRESH: Duration = Duration::from_millis(100);
 
 /// How the answer to a successful `upload_file` begins. Programs look for it.
 pub const UPLOADED: &str = "File uploaded successfully";
@@ -83,6 +78,24 @@ pub fn upload_file(
     second: Option<&str>,
 ) -> Result<String, ShellError> {
     let (path, group) = path_and_group(shell, first, second)?;
+    share(shell, &path, group, Publish::Torrent)
+}
+
+/// What is told with a share.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Publish {
+    Torrent,
+    /// The SHA-256 of the whole file, too, if it is one file. It is read once more for that.
+    TorrentAndSha256,
+}
+
+/// Hashes what lies at `path`, offers it to a group and serves it.
+pub fn share(
+    shell: &mut PeerShell,
+    path: &Path,
+    group: GroupName,
+    publish: Publish,
+) -> Result<String, ShellError> {
     let (user, id) = if group.is_public() {
         (None, None)
     } else {
@@ -93,7 +106,7 @@ pub fn upload_file(
         group: id,
         ..Wish::default()
     };
-    let made = hash(shell, &path, wish)?;
+    let made = hash(shell, path, wish)?;
     let metainfo = Arc::new(made.metainfo);
     let name = metainfo.name().to_string();
     let size = units::bytes(metainfo.layout.total());
@@ -110,39 +123,45 @@ pub fn upload_file(
             _ => return Ok(format!("{name} is shared already: {path}")),
         }
     }
-    let file_name: FileName = name
-        .parse()
-        .map_err(|error| ShellError::Other(format!("{name} cannot be shared: it {error}")))?;
-    let share = Share {
-        group: group.clone(),
-        name: file_name.clone(),
-        users: user.into_iter().collect(),
+    let layout = &metainfo.layout;
+    let sha256 = match publish {
+        Publish::TorrentAndSha256 if layout.is_single() => {
+            Some(sha256(shell, &*made.storage, layout.total())?)
+        }
+        _ => None,
     };
-    let upload = Upload {
-        group: group.clone(),
-        name: file_name,
-        metainfo: (*metainfo).clone(),
-        holder: holder(shell),
-    };
-    let (published, said) = match shell.link.request(&Request::UploadFile(Box::new(upload))) {
-        Ok(reply) => {
-            Uploaded::from_reply(reply)?;
+    let users = user.into_iter().collect();
+    let share = offering::share(&metainfo, group.clone(), users, sha256)?;
+    let told = sha256.map_or(String::new(), |sha256| format!("\nIts SHA-256 is {sha256}"));
+    let holder = shell.peer.holder();
+    let (published, mut said) = match offering::publish(&mut shell.link, holder, &metainfo, &share)?
+    {
+        Offered::At(tracker) => {
             let (with, how) = match group.is_public() {
                 true => (String::new(), String::new()),
                 false => (format!(" with {group}"), format!("{group} ")),
             };
             let how = format!("download_file {how}{}", quoted(&name));
-            (
-                shell.link.tracker(),
-                format!("{UPLOADED}: {name} ({size}) is shared{with}. Others get it with: {how}"),
-            )
+            let said = format!(
+                "{UPLOADED}: {name} ({size}) is shared{with}. Others get it with: {how}{told}"
+            );
+            (tracker, said)
         }
-        Err(error) if error.is_unreachable() => (
-            None,
-            format!("{name} ({size}) is ready, but {error}. It is shared as soon as one answers."),
-        ),
-        Err(error) => return Err(error.into()),
+        Offered::Later(error) => {
+            let said = format!(
+                "{name} ({size}) is ready, but {error}. It is shared as soon as one answers.{told}"
+            );
+            (None, said)
+        }
     };
+    if !group.is_public()
+        && let Some(watch) = shell.watch.as_ref().filter(|watch| watch.covers(&path))
+    {
+        said += &format!(
+            "\nIt lies in {}, so it is shared with everybody, too.",
+            watch.name()
+        );
+    }
     if there.is_none() {
         shell
             .peer
@@ -185,7 +204,8 @@ pub fn list_files(shell: &mut PeerShell, group: Option<&str>) -> Result<String, 
     Ok(table(&head, &rows))
 }
 
-fn entries(link: &mut TrackerLink, group: &GroupName) -> Result<Vec<FileEntry>, LinkError> {
+/// The files of a group, as the tracker lists them.
+pub fn entries(link: &mut TrackerLink, group: &GroupName) -> Result<Vec<FileEntry>, LinkError> {
     let group = group.clone();
     let reply = link.request(&Request::ListFiles { group })?;
     Ok(FileEntry::list_from_reply(reply)?)
@@ -227,15 +247,32 @@ pub fn download_file(
         true => None,
         false => Some(groups::ticket(shell, &group)?.user),
     };
-    let metainfo = Arc::new(torrent_of(shell, &group, &name)?);
+    let (metainfo, sha256) = torrent_of(shell, &group, &name)?;
+    let metainfo = Arc::new(metainfo);
     let pieces = metainfo.layout.pieces();
     log::trace!(target: "hop", "{file}: the tracker sent its torrent, pieces: {pieces}");
     if let Some(text) = there_already(shell, &metainfo, user.as_ref())? {
         return Ok(text);
     }
     let target = target(shell, file, destination)?;
+    if let Some(watch) = shell
+        .watch
+        .as_ref()
+        .filter(|watch| watch.is_around(&target))
+        && !group.is_public()
+    {
+        return Err(ShellError::Other(format!(
+            "{} is shared with everybody, and {file} is for {group} only: name another destination",
+            watch.name()
+        )));
+    }
     let users = user.into_iter().collect();
-    let share = Share { group, name, users };
+    let share = Share {
+        group,
+        name,
+        users,
+        sha256,
+    };
     shell.peer.download(
         metainfo.clone(),
         &target,
@@ -246,12 +283,12 @@ pub fn download_file(
     Ok(begun(shell, &metainfo, &target))
 }
 
-/// The torrent that a group knows by this name.
-fn torrent_of(
+/// The torrent that a group knows by this name, and what the whole file's SHA-256 shall be.
+pub fn torrent_of(
     shell: &mut PeerShell,
     group: &GroupName,
     name: &FileName,
-) -> Result<Metainfo, ShellError> {
+) -> Result<(Metainfo, Option<FileHash>), ShellError> {
     let request = Request::DownloadFile {
         group: group.clone(),
         name: name.clone(),
@@ -288,7 +325,7 @@ pub fn add(shell: &mut PeerShell, torrent: &str) -> Result<String, ShellError> {
 
 /// To ask again for what is under way is no mistake: a script that was killed is run again.
 /// What another user of this peer has fetched into a group is `user`'s, too, from now on.
-fn there_already(
+pub fn there_already(
     shell: &PeerShell,
     metainfo: &Metainfo,
     user: Option<&UserName>,
@@ -331,7 +368,11 @@ fn begun(shell: &PeerShell, metainfo: &Metainfo, target: &Path) -> String {
 }
 
 /// Where a download goes: the download folder, another folder, or just this path.
-fn target(shell: &PeerShell, name: &str, destination: Option<&str>) -> Result<PathBuf, ShellError> {
+pub fn target(
+    shell: &PeerShell,
+    name: &str,
+    destination: Option<&str>,
+) -> Result<PathBuf, ShellError> {
     let safe = safe_name(name, Platform::here())
         .map_err(|error| ShellError::Other(format!("{name} cannot be a file here: {error}")))?;
     let Some(typed) = destination else {
@@ -375,12 +416,7 @@ pub fn stop_share(
         return Err(ShellError::Other(text));
     };
     shell.peer.remove(torrent.info_hash)?;
-    let request = Request::StopShare {
-        group: share.group,
-        name: share.name,
-        info_hash: torrent.info_hash,
-        holder: holder(shell),
-    };
+    let request = offering::stop_share(shell.peer.holder(), torrent.info_hash, share);
     let path = torrent.path.display();
     let told = shell.link.request(&request).map_err(ShellError::from);
     Ok(match told.and_then(groups::sentence) {
@@ -402,13 +438,14 @@ fn stop_share_elsewhere(
     if group.is_public() {
         return Err(ShellError::NotHere(file.into()));
     }
-    let info_hash = torrent_of(shell, &group, &name)?.info_hash;
-    let request = Request::StopShare {
+    let (metainfo, sha256) = torrent_of(shell, &group, &name)?;
+    let share = Share {
         group,
         name,
-        info_hash,
-        holder: holder(shell),
+        users: Vec::new(),
+        sha256,
     };
+    let request = offering::stop_share(shell.peer.holder(), metainfo.info_hash, share);
     groups::sentence(shell.link.request(&request)?)
 }
 
@@ -458,7 +495,7 @@ pub fn make_torrent(
 }
 
 /// A path as typed, or below the upload folder, or the name of something that is complete here.
-fn find_upload(shell: &PeerShell, typed: &str) -> Result<PathBuf, ShellError> {
+pub fn find_upload(shell: &PeerShell, typed: &str) -> Result<PathBuf, ShellError> {
     let path = expand(typed);
     let below = shell.upload.join(&path);
     if path.exists() {
@@ -489,42 +526,5 @@ pub fn expand(typed: &str) -> PathBuf {
     match (typed.strip_prefix("~/"), std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(typed),
-    }
-}
-
-fn hash(shell: &PeerShell, path: &Path, wish: Wish) -> Result<Made, ShellError> {
-    let (done, made) = bounded(1);
-    let on_done = move |result| drop(done.send(result));
-    let open = shell.peer.open_files.clone();
-    let making = make::make_torrent(&shell.peer.pool, open, path, wish, on_done)?;
-    for skipped in &making.skipped {
-        say!("Left out: {skipped}");
-    }
-    let bar = ProgressBar::new(making.task.progress().total).with_style(hashing_style());
-    let result = loop {
-        match made.recv_timeout(REFRESH) {
-            Ok(result) => break result,
-            Err(RecvTimeoutError::Timeout) => bar.set_position(making.task.progress().done),
-            Err(RecvTimeoutError::Disconnected) => break Err(make::MakeError::Cancelled),
-        }
-        if shell.interrupt.came() {
-            making.task.cancel();
-        }
-    };
-    bar.finish_and_clear();
-    Ok(result?)
-}
-
-fn hashing_style() -> ProgressStyle {
-    // The template is ours and right; the fallback is a bar all the same.
-    ProgressStyle::with_template("hashing [{bar:40}] {percent}% {decimal_bytes_per_sec} {eta} left")
-        .unwrap_or_else(|_| ProgressStyle::default_bar())
-        .progress_chars("=> ")
-}
-
-fn holder(shell: &PeerShell) -> Holder {
-    Holder {
-        peer_id: shell.peer.peer_id(),
-        port: shell.peer.local_addr().port(),
     }
 }

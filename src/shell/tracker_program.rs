@@ -14,7 +14,8 @@ use crate::tracker::{Config, Tracker};
 use super::completion::Completion;
 use super::interrupt::Interrupt;
 use super::lines::{Lines, Next, Prompt};
-use super::peer_shell::{Flow, ShellError, help, needed};
+use super::log_lines::{self, fatal};
+use super::peer_shell::{ShellError, help, needed};
 use super::screen::Screen;
 use super::screen::say;
 use super::table::{Align, table};
@@ -47,6 +48,9 @@ pub struct Args {
     /// anybody in the network can then pretend to be a tracker, and change everything
     #[arg(long)]
     pub sync_without_keys: bool,
+    /// Keep the log in this file, too: it is added to
+    #[arg(long, value_name = "FILE")]
+    pub log_file: Option<PathBuf>,
     /// Run until a signal ends it, without reading commands
     #[arg(long)]
     pub no_prompt: bool,
@@ -64,12 +68,12 @@ pub struct Args {
 /// Runs the program to its end.
 pub fn run(args: Args) -> ExitCode {
     let screen = Screen::new();
-    screen.init_logging();
+    log_lines::start(&screen, args.log_file.as_deref());
     match serve(&args, &screen) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
-            eprintln!("{error}");
+            fatal(&error);
             ExitCode::FAILURE
         }
     }
@@ -129,6 +133,12 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
         choice: &choice,
     };
     Ok(take_commands(&room, &lines, &interrupt, terminal))
+}
+
+/// What to do after a command.
+enum Flow {
+    Next,
+    Quit,
 }
 
 /// What commands work on.

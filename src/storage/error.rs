@@ -6,6 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::names::NameError;
+use crate::torrent::id::FileHash;
 
 /// Messages are for people: what, where, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +28,18 @@ pub enum StorageError {
     Changed { path: PathBuf, what: String },
     #[error("{} is missing: put it back, or remove the torrent and add it again", path.display())]
     Missing { path: PathBuf },
+    /// Every piece is what the torrent says, so torrent and SHA-256 are not of the same file. It
+    /// does not get its real name.
+    #[error(
+        "THE SHA-256 IS WRONG: it is {is}, and {expected} was published. Do not trust this file: \
+         whoever shared it has made a mistake or lied. It stays under the name {}",
+        path.display()
+    )]
+    WrongSha256 {
+        path: PathBuf,
+        is: FileHash,
+        expected: FileHash,
+    },
     /// Something that is not ours lies where the content belongs.
     #[error("{} is in the way ({what}): move it, or choose another destination", path.display())]
     Occupied { path: PathBuf, what: String },

@@ -465,12 +465,7 @@ impl Storage for FileStorage {
             let at = self.path_of(&place.root, i);
             let metadata =
                 fs::metadata(&at).map_err(|error| StorageError::io(&at, "look at", error))?;
-            let Stamp { length, modified } = Stamp::of(&metadata);
-            Ok(FileStamp {
-                path: path.clone(),
-                length,
-                modified,
-            })
+            Ok(FileStamp::of(path.clone(), &metadata))
         };
         self.paths.files.iter().enumerate().map(stamp).collect()
     }

@@ -98,14 +98,14 @@ impl DownloadFolder {
             return Ok(PeerId(id));
         }
         let id = PeerId::ours(random);
-        self.write(&path, &id.0)?;
+        write_anew(&path, &id.0)?;
         Ok(id)
     }
 
     /// Keeps a torrent's record in place of the one before.
     pub fn remember(&self, record: &Record) -> Result<(), FolderError> {
         let path = self.record_path(record.metainfo.info_hash);
-        self.write(&path, &record.encode())
+        write_anew(&path, &record.encode())
     }
 
     /// Forgets a torrent. Its content stays.
@@ -142,20 +142,21 @@ impl DownloadFolder {
     fn record_path(&self, info_hash: InfoHash) -> PathBuf {
         self.state.join(format!("{info_hash}.{RECORD}"))
     }
+}
 
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
-        let mut new = path.as_os_str().to_os_string();
-        new.push(format!(".{NEW}"));
-        let new = PathBuf::from(new);
-        let write = || {
-            let mut file = File::create(&new)?;
-            file.write_all(bytes)?;
-            file.sync_all()?;
-            drop(file);
-            disk::rename(&new, path)
-        };
-        write().map_err(|error| failed("write", path, error))
-    }
+/// Writes a new file and puts it in the place of the old one.
+pub(super) fn write_anew(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+    let mut new = path.as_os_str().to_os_string();
+    new.push(format!(".{NEW}"));
+    let new = PathBuf::from(new);
+    let write = || {
+        let mut file = File::create(&new)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        drop(file);
+        disk::rename(&new, path)
+    };
+    write().map_err(|error| failed("write", path, error))
 }
 
 fn claim(path: &Path, state: &Path) -> Result<File, FolderError> {
@@ -191,7 +192,7 @@ fn read_record(path: &Path) -> Result<Record, String> {
 }
 
 /// At most one byte more than `limit`: the reader then sees that it is too much.
-fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
+pub(super) fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     let file = File::open(path)?;
     io::Read::read_to_end(&mut io::Read::take(file, limit as u64 + 1), &mut bytes)?;

@@ -11,6 +11,7 @@ use super::FileStamp;
 use crate::control::names::{FileName, GroupName, UserName};
 use crate::torrent::bencode::{BencodeError, Encoder, Value};
 use crate::torrent::bitfield::Bitfield;
+use crate::torrent::id::FileHash;
 use crate::torrent::metainfo::{MAX_TORRENT_BYTES, Metainfo, MetainfoError};
 
 /// The form of record that we write and read.
@@ -82,6 +83,8 @@ pub struct Share {
     pub name: FileName,
     /// Whose it is: of several who use this peer one after another. Nobody's in the public group.
     pub users: Vec<UserName>,
+    /// What the whole file's SHA-256 shall be, if who shares it has told.
+    pub sha256: Option<FileHash>,
 }
 
 /// How far a record can be believed.
@@ -134,15 +137,7 @@ impl Record {
             record.text("added").int(int(self.added));
             record.text("clean").int(self.clean.into());
             record.text("downloaded").int(int(self.downloaded));
-            record.text("files").list(|files| {
-                for file in &self.files {
-                    files.dict(|entry| {
-                        entry.text("length").int(int(file.length));
-                        entry.text("modified").int(file.modified);
-                        entry.text("path").bytes(&path_bytes(&file.path));
-                    });
-                }
-            });
+            write_files(record.text("files"), &self.files);
             record.text("finished").int(self.finished.into());
             record.text("have").bytes(self.have.as_bytes());
             record.text("paused").int(self.paused.into());
@@ -150,6 +145,9 @@ impl Record {
                 record.text("share").dict(|entry| {
                     entry.text("group").text(share.group.as_str());
                     entry.text("name").text(share.name.as_str());
+                    if let Some(sha256) = &share.sha256 {
+                        entry.text("sha256").bytes(&sha256.0);
+                    }
                     if !share.users.is_empty() {
                         entry.text("users").list(|users| {
                             for user in &share.users {
@@ -188,9 +186,7 @@ impl Record {
         let have = find(record, "have", |v| v.bytes())?;
         let have = Bitfield::from_bytes(have, metainfo.layout.pieces())
             .map_err(|_| RecordError::Key("have"))?;
-        let files = find(record, "files", |v| v.list())?
-            .map(file)
-            .collect::<Result<Vec<_>, _>>()?;
+        let files = read_files(record)?;
         // None for content that is not in files.
         if !files.is_empty() && files.len() != metainfo.layout.files().len() {
             return Err(RecordError::Key("files"));
@@ -211,6 +207,13 @@ impl Record {
                             .collect()
                     })?,
                     None => Vec::new(),
+                },
+                sha256: match share.get("sha256") {
+                    Some(_) => {
+                        let read = |v: Value<'_>| Some(FileHash(v.bytes()?.try_into().ok()?));
+                        Some(find(share, "sha256", read)?)
+                    }
+                    None => None,
                 },
             }),
             None => None,
@@ -239,6 +242,24 @@ impl Record {
     }
 }
 
+/// What files look like, as a list.
+pub(super) fn write_files(out: &mut Encoder, files: &[FileStamp]) {
+    out.list(|list| {
+        for file in files {
+            list.dict(|entry| {
+                entry.text("length").int(int(file.length));
+                entry.text("modified").int(file.modified);
+                entry.text("path").bytes(&path_bytes(&file.path));
+            });
+        }
+    });
+}
+
+/// What stands in a dictionary under `files`.
+pub(super) fn read_files(dict: Value<'_>) -> Result<Vec<FileStamp>, RecordError> {
+    find(dict, "files", |v| v.list())?.map(file).collect()
+}
+
 fn file(entry: Value<'_>) -> Result<FileStamp, RecordError> {
     Ok(FileStamp {
         path: find(entry, "path", path)?,
@@ -247,7 +268,7 @@ fn file(entry: Value<'_>) -> Result<FileStamp, RecordError> {
     })
 }
 
-fn find<'a, T>(
+pub(super) fn find<'a, T>(
     dict: Value<'a>,
     key: &'static str,
     read: impl FnOnce(Value<'a>) -> Option<T>,
@@ -274,24 +295,24 @@ fn int(value: u64) -> i64 {
 
 /// On Unix a path is bytes, and need not be text.
 #[cfg(unix)]
-fn path_bytes(path: &Path) -> Vec<u8> {
+pub(super) fn path_bytes(path: &Path) -> Vec<u8> {
     std::os::unix::ffi::OsStrExt::as_bytes(path.as_os_str()).to_vec()
 }
 
 #[cfg(unix)]
-fn path(value: Value<'_>) -> Option<PathBuf> {
+pub(super) fn path(value: Value<'_>) -> Option<PathBuf> {
     let bytes: &std::ffi::OsStr = std::os::unix::ffi::OsStrExt::from_bytes(value.bytes()?);
     Some(bytes.into())
 }
 
 /// A path that is not Unicode is not found again, and the content then checked.
 #[cfg(windows)]
-fn path_bytes(path: &Path) -> Vec<u8> {
+pub(super) fn path_bytes(path: &Path) -> Vec<u8> {
     path.to_string_lossy().into_owned().into_bytes()
 }
 
 #[cfg(windows)]
-fn path(value: Value<'_>) -> Option<PathBuf> {
+pub(super) fn path(value: Value<'_>) -> Option<PathBuf> {
     value.text().map(PathBuf::from)
 }
 
@@ -329,6 +350,7 @@ pub(super) mod tests {
                 group: "CS101".parse().unwrap(),
                 name: "f".parse().unwrap(),
                 users: vec!["bob".parse().unwrap(), "alice".parse().unwrap()],
+                sha256: Some(FileHash([8; 32])),
             }),
             sources: Sources::Only(vec!["[::1]:7600".parse().unwrap()]),
             added: 1_700_000_000,
@@ -400,6 +422,11 @@ pub(super) mod tests {
             RecordError::Key("uploaded"),
         );
         check("5:group", "5:graup", RecordError::Key("group"));
+        check(
+            "6:sha25632:\u{8}",
+            "6:sha25631:",
+            RecordError::Key("sha256"),
+        );
         let one_file = "d6:lengthi3e8:modifiedi-5e4:path1:ee";
         check(one_file, "", RecordError::Key("files"));
     }

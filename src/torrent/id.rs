@@ -13,6 +13,11 @@ pub struct InfoHash(pub [u8; 20]);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct PieceHash(pub [u8; 20]);
 
+/// SHA-256 of a whole file's bytes: what people compare. It says the same as all of the pieces'
+/// hashes together, and nobody has to believe in SHA-1 for it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FileHash(pub [u8; 32]);
+
 /// The 20 bytes by which a peer calls itself (BEP 3; the prefix is BEP 20's).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PeerId(pub [u8; 20]);
@@ -87,16 +92,35 @@ impl FromStr for InfoHash {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let refuse = || NotAnInfoHash(text.chars().take(60).collect());
-        if text.len() != 40 || !text.is_ascii() {
-            return Err(refuse());
-        }
-        let mut hash = [0; 20];
-        for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
-            let digit = |c: u8| (c as char).to_digit(16).ok_or_else(refuse);
-            *byte = (digit(digits[0])? * 16 + digit(digits[1])?) as u8;
-        }
-        Ok(InfoHash(hash))
+        read_hex(text).map(InfoHash).ok_or_else(refuse)
     }
+}
+
+/// Why a text is not a [`FileHash`].
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a SHA-256 is 64 hexadecimal digits, not `{0}`")]
+pub struct NotAFileHash(pub String);
+
+impl FromStr for FileHash {
+    type Err = NotAFileHash;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let refuse = || NotAFileHash(text.chars().take(80).collect());
+        read_hex(text).map(FileHash).ok_or_else(refuse)
+    }
+}
+
+/// Two digits a byte, and nothing else.
+fn read_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
+    if text.len() != 2 * N {
+        return None;
+    }
+    let digit = |c: u8| (c as char).to_digit(16);
+    let mut bytes = [0; N];
+    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = (digit(digits[0])? * 16 + digit(digits[1])?) as u8;
+    }
+    Some(bytes)
 }
 
 /// Why a text is not a [`PeerId`].
@@ -132,6 +156,18 @@ impl fmt::Display for InfoHash {
 }
 
 impl fmt::Debug for InfoHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+impl fmt::Display for FileHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_hex(&self.0, f)
+    }
+}
+
+impl fmt::Debug for FileHash {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_hex(&self.0, f)
     }
@@ -182,6 +218,16 @@ mod tests {
         assert_eq!(hash.to_string().parse(), Ok(hash));
         for wrong in ["", "abc", &"g".repeat(40), &"é".repeat(20)] {
             assert!(wrong.parse::<InfoHash>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn file_hash_reads_what_it_prints() {
+        let hash = FileHash([0xa7; 32]);
+        assert_eq!(hash.to_string(), "a7".repeat(32));
+        assert_eq!(hash.to_string().parse(), Ok(hash));
+        for wrong in ["", "abc", &"g".repeat(64), &"a".repeat(40), &"é".repeat(32)] {
+            assert!(wrong.parse::<FileHash>().is_err(), "{wrong}");
         }
     }
 

@@ -12,7 +12,7 @@ use crate::control::command::{self, Permission, Place, help};
 use crate::control::frame::{Frame, FrameError, Line, read_body, read_text};
 use crate::control::names::GroupName;
 use crate::control::reply::{
-    CATCHING_UP, Code, Download, FileEntry, Reply, TrackerEntry, announce_to_reply,
+    CATCHING_UP, Code, Download, FileEntry, PeerEntry, Reply, TrackerEntry, announce_to_reply,
 };
 use crate::control::request::Request;
 use crate::control::request_id::RequestId;
@@ -266,6 +266,7 @@ fn obey(
         Request::ListFiles { .. }
         | Request::UploadFile(_)
         | Request::DownloadFile { .. }
+        | Request::ListPeers { .. }
         | Request::StopShare { .. }
         | Request::Announce { .. } => share(state, by, ip, request)?,
         Request::Trackers => TrackerEntry::list_to_reply(&state.trackers()),
@@ -297,10 +298,15 @@ fn share(state: &State, by: Asker, ip: IpAddr, request: Request) -> Result<Reply
                 info_hash: share.info_hash,
                 size: share.size,
                 info: share.info.to_vec(),
+                sha256: share.sha256,
             }
             .into_reply()
         }
         Request::DownloadFile { group, name } => group_door::download(state, &group, &name)?,
+        Request::ListPeers { group, name } if group.is_public() => {
+            PeerEntry::list_to_reply(&state.list_peers(&name)?)
+        }
+        Request::ListPeers { group, name } => group_door::list_peers(state, &group, &name)?,
         Request::StopShare {
             group,
             name,

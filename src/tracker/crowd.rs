@@ -8,9 +8,10 @@ use rand::rngs::StdRng;
 use crate::announce::request::AnnounceRequest;
 use crate::announce::response::AnnounceResponse;
 use crate::announce::scrape::Counts;
+use crate::control::reply::PeerEntry;
 use crate::control::sync::SwarmLine;
 use crate::registry::Seconds;
-use crate::registry::swarms::{Limits, SwarmError, Swarms};
+use crate::registry::swarms::{Limits, Member, SwarmError, Swarms};
 use crate::torrent::id::InfoHash;
 
 /// How many peers are named to an asker that does not say how many it would like.
@@ -93,6 +94,17 @@ impl Crowd {
 
     pub fn counts(&self, info_hash: &InfoHash) -> Counts {
         self.look(|swarms| swarms.counts(info_hash).unwrap_or_default())
+    }
+
+    /// Who is in a swarm: as many as are named to anybody, seeders first.
+    pub fn peers(&self, info_hash: &InfoHash) -> Vec<PeerEntry> {
+        let members = self.look(|swarms| swarms.members(info_hash));
+        let entry = |member: Member| PeerEntry {
+            address: member.address,
+            seeder: member.complete,
+        };
+        let named = members.into_iter().take(NUMWANT_MAX as usize);
+        named.map(entry).collect()
     }
 
     /// Looks at the swarms. Nothing slow may happen in `look`, nor may it take another lock.

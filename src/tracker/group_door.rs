@@ -7,7 +7,7 @@ use crate::announce::request::{AnnounceRequest, Event};
 use crate::announce::response::AnnounceResponse;
 use crate::control::names::{FileName, GroupName};
 use crate::control::reply::{
-    Download, FileEntry, GroupEntry, Reply, Uploaded, announce_to_reply, users_to_reply,
+    Download, FileEntry, GroupEntry, PeerEntry, Reply, Uploaded, announce_to_reply, users_to_reply,
 };
 use crate::control::request::{Holder, Upload};
 use crate::control::stamp::UserId;
@@ -70,18 +70,36 @@ pub fn upload(state: &State, by: Asker, ip: IpAddr, upload: Upload) -> Result<Re
 }
 
 pub fn download(state: &State, group: &GroupName, name: &FileName) -> Result<Reply, Refused> {
-    let found = state.known.look(|facts| {
-        let download = |file: File<'_>| (file.info_hash, file.share.clone());
-        let group = find(facts, group)?;
-        group.file(name).map(download)
-    });
-    let (info_hash, share) = found.ok_or_else(|| Refused::NoFile(group.clone()))?;
+    let download = |file: File<'_>| (file.info_hash, file.share.clone());
+    let (info_hash, share) = of_file(state, group, name, download)?;
     let download = Download {
         info_hash,
         size: share.size,
         info: share.info.to_vec(),
+        sha256: None,
     };
     Ok(download.into_reply())
+}
+
+/// Who is in the swarm of a group's file.
+pub fn list_peers(state: &State, group: &GroupName, name: &FileName) -> Result<Reply, Refused> {
+    let info_hash = of_file(state, group, name, |file| file.info_hash)?;
+    Ok(PeerEntry::list_to_reply(
+        &state.group_crowd.peers(&info_hash),
+    ))
+}
+
+/// What is to be known of a group's file.
+fn of_file<T>(
+    state: &State,
+    group: &GroupName,
+    name: &FileName,
+    known: impl FnOnce(File<'_>) -> T,
+) -> Result<T, Refused> {
+    let found = state
+        .known
+        .look(|facts| find(facts, group)?.file(name).map(known));
+    found.ok_or_else(|| Refused::NoFile(group.clone()))
 }
 
 pub fn stop_share(

@@ -18,7 +18,7 @@ use crate::announce::response::AnnounceResponse;
 use crate::announce::scrape::{Counts, ScrapeRequest, ScrapeResponse};
 use crate::control::classic::swarm_of;
 use crate::control::names::{FileName, GroupName};
-use crate::control::reply::{FileEntry, Stats, TrackerEntry, Uploaded};
+use crate::control::reply::{FileEntry, PeerEntry, Stats, TrackerEntry, Uploaded};
 use crate::control::request::Upload;
 use crate::control::sync::{self, ShareLine, Standing, SwarmLine};
 use crate::registry::Seconds;
@@ -241,14 +241,16 @@ impl State {
         if !is_torrent(&offer.info, line.info_hash, offer.size) {
             return;
         }
-        let share = Share {
+        let mut share = Share {
             info_hash: line.info_hash,
             size: offer.size,
             info: offer.info.into(),
+            sha256: offer.sha256,
             since: Seconds(now.0.saturating_sub(offer.age)),
             empty_since: None,
         };
         let old = shares.find(&public, &line.name);
+        let is_the_same = old.is_some_and(|old| old.info_hash == share.info_hash);
         let loses = old
             .filter(|old| old.info_hash != share.info_hash)
             .map(|old| {
@@ -260,6 +262,9 @@ impl State {
                 };
                 (wins, old.info_hash)
             });
+        if is_the_same && let Some(sha256) = share.sha256.take() {
+            shares.hear_sha256(&public, &line.name, sha256);
+        }
         if let Some((true, old)) = loses {
             shares.withdraw(&public, &line.name, old);
         }
@@ -333,6 +338,7 @@ impl State {
             info_hash,
             size: upload.metainfo.layout.total(),
             info: upload.metainfo.info_bytes().into(),
+            sha256: upload.sha256,
             since: self.now(),
             empty_since: None,
         };
@@ -340,10 +346,10 @@ impl State {
             let mut shares = self.shares.write();
             shares.offer(&upload.group, &upload.name, share, dead)
         };
-        let is_new = offered != Ok(Offered::Known);
+        let is_news = offered != Ok(Offered::Known);
         let uploaded = match offered {
             Ok(Offered::New) => Uploaded::Shared,
-            Ok(Offered::Known) => Uploaded::Joined,
+            Ok(Offered::Known | Offered::Learned) => Uploaded::Joined,
             Ok(Offered::Replaced) => Uploaded::Replaced,
             Err(OfferError::Conflict {
                 name,
@@ -360,9 +366,12 @@ impl State {
                     new_hash,
                 });
             }
+            Err(other @ OfferError::OtherHash { .. }) => {
+                return Err(Refused::OtherHash(other.to_string()));
+            }
             Err(full) => return Err(Refused::Full(full.to_string())),
         };
-        if is_new && let Some(share) = self.find(&upload.group, &upload.name) {
+        if is_news && let Some(share) = self.find(&upload.group, &upload.name) {
             let line = share_line(self.now(), &upload.name, &share);
             self.neighbours.tell_share(&line);
         }
@@ -378,6 +387,12 @@ impl State {
     pub fn download(&self, name: &FileName) -> Result<Share, Refused> {
         let share = self.find(&GroupName::public(), name);
         share.ok_or_else(|| not_shared(name))
+    }
+
+    /// Who is in the swarm of a public file.
+    pub fn list_peers(&self, name: &FileName) -> Result<Vec<PeerEntry>, Refused> {
+        let share = self.download(name)?;
+        Ok(self.crowd.peers(&share.info_hash))
     }
 
     /// Takes a holder out of the swarm, and with the last complete one the share.
@@ -530,6 +545,7 @@ fn share_line(now: Seconds, name: &FileName, share: &Share) -> ShareLine {
             size: share.size,
             age: now.since(share.since),
             info: share.info.to_vec(),
+            sha256: share.sha256,
         }),
     }
 }

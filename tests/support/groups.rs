@@ -388,6 +388,7 @@ impl Member {
                 .then(|| self.user.parse().unwrap())
                 .into_iter()
                 .collect(),
+            sha256: None,
         };
         Some(share)
     }

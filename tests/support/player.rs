@@ -4,7 +4,7 @@
 //! # a comment
 //! alice> list_groups                 a command that alice types
 //! alice~ show_downloads              the same, again and again until it prints what it should
-//! * wonderland                       what she answers when she is asked for something
+//! * wonderland                       what she answers when she is asked for something; `*` is Enter
 //! group  owner  members  you         what it prints; … stands for anything
 //! alice! bob asks to join cs101      a line that appears by itself, once
 //! = alice/upload/x bob/download/x    two files that are equal by now
@@ -87,8 +87,8 @@ fn parse(text: &str) -> Vec<Step> {
             match steps.last_mut() {
                 Some(Step::Run {
                     answers, printed, ..
-                }) => match line.strip_prefix("* ") {
-                    Some(answer) => answers.push(answer.into()),
+                }) => match line.strip_prefix('*') {
+                    Some(answer) => answers.push(answer.trim_start().into()),
                     None => printed.push(line.into()),
                 },
                 _ => panic!("a line of no command: {line}"),
@@ -241,18 +241,16 @@ pub fn play(
                     std::thread::sleep(Duration::from_millis(50));
                     lines = person.seat.run(&command, &answers);
                 }
-                let asked = |line: &String| !answers.is_empty() && line.ends_with(':');
-                let got: Vec<String> = person
-                    .sort(lines)
-                    .into_iter()
-                    .filter(|line| !asked(line))
-                    .collect();
+                let mut got = person.sort(lines);
+                // An empty line ends a step of the transcript.
+                got.retain(|line| !line.is_empty());
                 let same = all_match(&printed, &got);
                 let sign = if again { '~' } else { '>' };
                 played.text += &format!("{who}{sign} {command}\n");
-                answers
-                    .iter()
-                    .for_each(|answer| played.text += &format!("* {answer}\n"));
+                for answer in &answers {
+                    let line = format!("* {answer}");
+                    played.text += &format!("{}\n", line.trim_end());
+                }
                 let shown = if same { &printed } else { &got };
                 shown
                     .iter()

@@ -3,6 +3,7 @@
 //! A seat types a command and hands back the lines that it printed. A pipe shows where they end
 //! by the answer to a command that always prints the same; a terminal by its next prompt.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -21,7 +22,8 @@ const COLUMNS: u16 = 300;
 const PROMPT: &str = "peer>";
 
 pub trait Seat {
-    /// Types a command, then each answer when it is asked for one, and returns what was printed.
+    /// Types a command, then each answer when it is asked for one, and returns what was printed:
+    /// the questions, too, without the answers that stand beside them on a terminal.
     fn run(&mut self, command: &str, answers: &[String]) -> Vec<String>;
     /// What was printed since, without a command.
     fn idle(&mut self) -> Vec<String>;
@@ -59,11 +61,13 @@ impl Pipe {
 
 impl Seat for Pipe {
     fn run(&mut self, command: &str, answers: &[String]) -> Vec<String> {
-        assert!(answers.is_empty(), "nobody is asked at a pipe: {command}");
         let stdin = self.child.stdin.as_mut().unwrap();
-        stdin
-            .write_all(format!("{command}\n{MARK}\n").as_bytes())
-            .unwrap();
+        let typed = [command]
+            .into_iter()
+            .chain(answers.iter().map(String::as_str))
+            .chain([MARK]);
+        let typed: String = typed.map(|line| format!("{line}\n")).collect();
+        stdin.write_all(typed.as_bytes()).unwrap();
         let until = Instant::now() + PATIENCE;
         let mut printed = Vec::new();
         while !printed.ends_with(&MARK_LINES.map(str::to_string)) {
@@ -199,9 +203,14 @@ impl Seat for Terminal {
                 Err(error) => panic!("{command}: {error}; the screen:\n{}", self.contents()),
             }
         }
+        // Rows as they are once the answer stands there, and as they were.
+        let mut answered: VecDeque<(String, String)> = VecDeque::new();
         for answer in answers {
             let asked = self.row;
             self.wait_for_row(command, |row| row.ends_with(':'));
+            let question = self.rows()[usize::from(self.cursor_row())].clone();
+            let row = format!("{question} {answer}");
+            answered.push_back((row.trim_end().to_string(), question));
             self.keys
                 .write_all(format!("{answer}\r").as_bytes())
                 .unwrap();
@@ -211,11 +220,15 @@ impl Seat for Terminal {
         }
         self.wait_for_row(command, |row| row == PROMPT);
         let mut printed = before;
-        printed.extend(
-            self.take()
-                .into_iter()
-                .filter(|row| !row.starts_with(PROMPT)),
-        );
+        for row in self.take() {
+            match answered.front() {
+                Some((with_answer, _)) if *with_answer == row => {
+                    printed.extend(answered.pop_front().map(|(_, question)| question));
+                }
+                _ if row.starts_with(PROMPT) => {}
+                _ => printed.push(row),
+            }
+        }
         printed
     }
 

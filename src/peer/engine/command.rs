@@ -80,6 +80,15 @@ pub enum Command {
     Torrents {
         reply: Sender<Vec<TorrentView>>,
     },
+    Torrent {
+        info_hash: InfoHash,
+        reply: Sender<Option<TorrentView>>,
+    },
+    /// Where the bytes of a torrent are.
+    Storage {
+        info_hash: InfoHash,
+        reply: Sender<Option<Arc<dyn Storage>>>,
+    },
     Peers {
         reply: Sender<Vec<PeerRow>>,
     },
@@ -162,6 +171,13 @@ impl Engine {
                 let mut torrents: Vec<&Managed> = self.torrents.values().collect();
                 torrents.sort_by_key(|torrent| (torrent.added, torrent.name().to_string()));
                 drop(reply.send(torrents.into_iter().map(Managed::view).collect()));
+            }
+            Command::Torrent { info_hash, reply } => {
+                drop(reply.send(self.torrents.get(&info_hash).map(Managed::view)));
+            }
+            Command::Storage { info_hash, reply } => {
+                let torrent = self.torrents.get(&info_hash);
+                drop(reply.send(torrent.map(|torrent| torrent.shared.storage.clone())));
             }
             Command::Peers { reply } => {
                 drop(reply.send(self.torrents.values().flat_map(Managed::peers).collect()));

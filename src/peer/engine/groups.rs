@@ -5,7 +5,6 @@ use std::time::Instant;
 
 use crate::control::names::GroupName;
 use crate::peer::announcer::{TicketAnswer, TicketFailure};
-use crate::peer::disk::DiskJob;
 use crate::peer::managed::Wish;
 use crate::peer::tickets::Trouble;
 use crate::peer::view::News;
@@ -52,8 +51,7 @@ impl Engine {
             }
             torrent.mind_tickets(now);
             if let Some(Wish::Finish) = wish {
-                let (info_hash, storage) = (torrent.info_hash(), torrent.shared.storage.clone());
-                self.disk.queue(DiskJob::Finish { info_hash, storage });
+                self.disk.queue(torrent.finish_job());
             }
         }
         // Who has logged out knows why.

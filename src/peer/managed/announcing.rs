@@ -145,6 +145,7 @@ impl Managed {
                 name: share.name.clone(),
                 metainfo,
                 holder,
+                sha256: share.sha256,
             });
         }
     }

@@ -1,0 +1,78 @@
+//! What lies in a watched folder and is not to be shared, remembered between two runs: the user
+//! has said so, and it holds until the file changes.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::FileStamp;
+use super::folder::{FolderError, read_limited, write_anew};
+use super::resume::{RecordError, find, path, path_bytes, read_files, write_files};
+use crate::torrent::bencode::{Encoder, Value};
+
+/// The file's name, in the folder for our own files.
+const NAME: &str = "unshared";
+/// The largest file that is read, in bytes: some ten thousand paths.
+const MAX_BYTES: usize = 4 * 1024 * 1024;
+
+/// By the path of a file or folder, what it looked like.
+pub type Unshared = BTreeMap<PathBuf, Vec<FileStamp>>;
+
+/// What is remembered in the folder `state`: nothing, if there is no such file or it is damaged.
+pub fn read(state: &Path) -> Unshared {
+    let bytes = read_limited(&state.join(NAME), MAX_BYTES).unwrap_or_default();
+    if bytes.is_empty() || bytes.len() > MAX_BYTES {
+        return Unshared::new();
+    }
+    decode(&bytes).unwrap_or_else(|error| {
+        log::error!(target: "disk", "what was not to be shared is forgotten: {error}");
+        Unshared::new()
+    })
+}
+
+pub fn write(state: &Path, unshared: &Unshared) -> Result<(), FolderError> {
+    write_anew(&state.join(NAME), &encode(unshared))
+}
+
+fn encode(unshared: &Unshared) -> Vec<u8> {
+    let mut out = Encoder::new();
+    out.list(|list| {
+        for (path, files) in unshared {
+            list.dict(|entry| {
+                write_files(entry.text("files"), files);
+                entry.text("path").bytes(&path_bytes(path));
+            });
+        }
+    });
+    out.finish()
+}
+
+fn decode(bytes: &[u8]) -> Result<Unshared, RecordError> {
+    let list = Value::parse(bytes)?;
+    let entry = |entry| Ok((find(entry, "path", path)?, read_files(entry)?));
+    let entries = list.list().ok_or(RecordError::Key("unshared"))?;
+    entries.map(entry).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_is_read_again() {
+        let it = tempfile::tempdir().unwrap();
+        assert_eq!(read(it.path()), Unshared::new());
+        let file = |name: &str| FileStamp {
+            path: name.into(),
+            length: 3,
+            modified: -7,
+        };
+        let unshared = Unshared::from([
+            ("/up/a b.txt".into(), vec![file("a b.txt")]),
+            ("/up/f".into(), vec![file("x"), file("y")]),
+        ]);
+        write(it.path(), &unshared).unwrap();
+        assert_eq!(read(it.path()), unshared);
+        std::fs::write(it.path().join(NAME), "nonsense").unwrap();
+        assert_eq!(read(it.path()), Unshared::new());
+    }
+}

@@ -12,6 +12,7 @@ pub mod key;
 pub mod names;
 pub mod news;
 pub mod password;
+pub mod question;
 pub mod reply;
 pub mod request;
 pub mod request_id;

@@ -9,7 +9,9 @@
 //! | `conn-w-N` | the write half of a connection | its bounded channel of orders | senders dropped |
 //! | `hash-N` | a buffer | channel of hash jobs | sender dropped |
 //! | `announce`, `http-N` | connections to trackers | channel of jobs | sender dropped, after 2 s the stop flag |
-//! | `events` | the stream of news from our tracker | `read`, or a login | the account closes |
+//! | `events` | the stream from our tracker: news, questions | `read` | the account closes |
+//! | `answer` | what was hashed because a tracker has asked for it | channel of questions | sender dropped |
+//! | `ask-N` | one question to one tracker | `read` | answered, or too late |
 //! | `disk` | the records in the download folder | channel of jobs | sender dropped |
 //!
 //! Not here: what people see of it (the shell), and the rules it follows (`torrent`).
@@ -18,6 +20,7 @@ pub mod accept;
 pub mod account;
 pub mod addresses;
 pub mod announcer;
+pub mod asking;
 pub mod channel;
 pub mod connection;
 pub mod dial;
@@ -37,6 +40,7 @@ pub mod shunned;
 pub mod tickets;
 pub mod tracker_link;
 pub mod trackers;
+pub mod upload_folder;
 pub mod view;
 
 use std::collections::HashMap;
@@ -50,7 +54,7 @@ use std::time::Instant;
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use rand::RngExt;
 
-use crate::control::names::{GroupName, UserName};
+use crate::control::names::{FileName, GroupName, UserName};
 use crate::control::reply::LoggedIn;
 use crate::control::request::Holder;
 use crate::control::tracker_info::TrackerAddress;
@@ -62,12 +66,13 @@ use crate::storage::open_files::OpenFiles;
 use crate::storage::resume::{Share, Sources};
 use crate::storage::{Storage, StorageError};
 use crate::torrent::choker::DEFAULT_SLOTS;
-use crate::torrent::id::{InfoHash, PeerId};
+use crate::torrent::id::{FileHash, InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
 
 use accept::Acceptor;
 use account::Account;
 use announcer::Announcer;
+use asking::Asked;
 use connection::Limits;
 use dial::Dialer;
 use disk::Disk;
@@ -84,6 +89,7 @@ use shunned::Shunned;
 use tickets::Renewals;
 use tracker_link::{Contacts, TrackerLink};
 use trackers::Trackers;
+use upload_folder::{Tools, UploadFolder};
 use view::{CallOutcome, News, PeerRow, Status, TorrentView};
 
 /// Inputs that may wait for the engine. Whoever reports more waits.
@@ -96,6 +102,9 @@ pub struct Config {
     pub listen: SocketAddr,
     pub trackers: Vec<TrackerAddress>,
     pub download: PathBuf,
+    /// Where a file is looked for that a tracker asks for and that is not shared. `None`: only what
+    /// is shared is told.
+    pub upload: Option<PathBuf>,
     /// How many peers are served at once, a torrent.
     pub slots: usize,
     /// Let only members know of a group's torrents. Tests switch it off to show that what is
@@ -109,6 +118,7 @@ impl Config {
             listen,
             trackers,
             download: download.to_path_buf(),
+            upload: None,
             slots: DEFAULT_SLOTS.get(),
             check_tickets: true,
         }
@@ -204,6 +214,16 @@ impl Peer {
             account: account.clone(),
             membership: membership.clone(),
         };
+        let open_files = Arc::<OpenFiles>::default();
+        let upload_folder = config.upload.map(|folder| {
+            UploadFolder::start(Tools {
+                folder,
+                pool: pool.clone(),
+                open_files: open_files.clone(),
+                engine: inputs.clone(),
+                people: to_news.clone(),
+            })
+        });
         let engine = Engine {
             identity,
             inputs: inbox,
@@ -218,6 +238,8 @@ impl Peer {
             account: account.clone(),
             membership: membership.clone(),
             renewals: Renewals::default(),
+            upload_folder: upload_folder.transpose()?,
+            asking: None,
             slots: config.slots,
             seed: rng.random(),
             torrents: HashMap::new(),
@@ -250,7 +272,7 @@ impl Peer {
             trackers,
             limits,
             pool,
-            open_files: Arc::default(),
+            open_files,
         };
         let notices = peer.take_up()?;
         Ok((peer, notices))
@@ -521,6 +543,23 @@ impl Peer {
         })??)
     }
 
+    /// Asks trackers who has a file, at most some seconds. We are not told of ourselves.
+    pub fn who_has(
+        &self,
+        trackers: &[TrackerAddress],
+        file: &FileName,
+        stop: &Stop,
+    ) -> Result<Vec<Asked>, PeerError> {
+        let asking = |file| {
+            let command = Input::Command(Command::Asking { file });
+            self.inputs.send(command).map_err(|_| PeerError::Stopped)
+        };
+        asking(Some(file.clone()))?;
+        let asked = asking::ask(trackers, file, self.peer_id(), stop);
+        asking(None)?;
+        Ok(asked)
+    }
+
     pub fn pause(&self, info_hash: InfoHash) -> Result<(), PeerError> {
         Ok(self.ask(|reply| Command::Pause { info_hash, reply })??)
     }
@@ -565,6 +604,15 @@ impl Peer {
         })??)
     }
 
+    /// What is shared has this SHA-256: it is told with every offer from now on.
+    pub fn learn_sha256(&self, info_hash: InfoHash, sha256: FileHash) -> Result<(), PeerError> {
+        Ok(self.ask(|reply| Command::LearnSha256 {
+            info_hash,
+            sha256,
+            reply,
+        })??)
+    }
+
     /// Forgets a torrent. Its files stay.
     pub fn remove(&self, info_hash: InfoHash) -> Result<(), PeerError> {
         self.engine_link().remove(info_hash)
@@ -577,11 +625,12 @@ impl Peer {
     /// Ends everything: new connections first, then the engine with all others, then threads.
     pub fn stop(&mut self) {
         self.acceptor = None;
+        // Nothing new is listened to; the login stays, for the goodbye.
+        self.account.close();
         let _ = self.inputs.send(Input::Command(Command::Stop));
         if let Some(engine) = self.engine.take() {
             threads::join(engine);
         }
-        // It closes the account, which was needed to say goodbye to trackers.
         self.events = None;
         self.trackers.close();
         self.stop.request();

@@ -18,6 +18,7 @@ pub mod group;
 pub mod latest;
 pub mod missed;
 pub mod news;
+pub mod question;
 pub mod refused;
 #[cfg(test)]
 mod script;

@@ -1,5 +1,6 @@
 //! What people see: prompts, lists, bars.
 
+pub mod asking;
 pub mod completion;
 pub mod demo;
 pub mod groups;

@@ -17,6 +17,7 @@
 
 pub mod accept;
 pub mod account_door;
+pub mod ask_door;
 pub mod classic_door;
 pub mod client;
 pub mod config;
@@ -170,6 +171,8 @@ impl Drop for Tracker {
         let crew = self.accept.take().and_then(threads::join);
         self.state.connections.close_all();
         self.state.hub.close();
+        self.state.questions.lock().close_all();
+        self.state.answered.notify_all();
         self.state.neighbours.close();
         let links = std::mem::take(&mut *self.links.lock());
         for link in links {

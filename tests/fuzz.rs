@@ -114,6 +114,8 @@ const DECODERS: &[Decoder] = &[
         b"resume 0123abcdef\n",
         b"accept_request CS101 bob\n",
         b"subscribe 190abcd0001-2\n",
+        b"ask \"a: b\" -mb0010-abcdefghijkl\n",
+        b"hashing 00000000000000ff 5 -mb0010-abcdefghijkl 7600\n",
         b"announce 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 7600 1 2 3 completed 50 cs101\n",
     ]),
     ("facts of another tracker", batch, &[BATCH]),

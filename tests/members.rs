@@ -81,6 +81,7 @@ impl User {
             name: name.parse().unwrap(),
             users: vec![self.name.clone()],
             sha256: None,
+            listed: true,
         })
     }
 

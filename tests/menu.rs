@@ -59,6 +59,7 @@ fn lie(shell: &mut PeerShell, file: &Path) {
         name,
         users: Vec::new(),
         sha256: Some(FileHash([0xab; 32])),
+        listed: true,
     };
     let metainfo = Arc::new(made.metainfo);
     let name = metainfo.name().to_string();
@@ -202,6 +203,32 @@ fn the_chosen_source_is_the_only_one() {
     assert_eq!(sha256(&place.download().join("film.bin")), sha256(&file));
     assert_eq!(view(&other).uploaded, 0);
     assert_eq!(view(&chosen).uploaded, SIZE as u64);
+}
+
+/// Such as by `upload_file`, or because it lies in the watched upload folder.
+#[test]
+fn what_is_shared_already_gets_its_sha256_by_the_menu() {
+    let temp = tempfile::tempdir().unwrap();
+    let tracker = start_tracker();
+    let at = tracker.local_addr();
+    let file = make_file(temp.path(), "film.bin", SIZE);
+    let expect: FileHash = sha256(&file).parse().unwrap();
+    let folder = temp.path().join("seed");
+    let mut seed = start_peer(&[at], &folder);
+    seed.run(&format!("upload_file {}", file.display()))
+        .unwrap();
+    assert_eq!(published(&mut seed, "film.bin"), None);
+    let said = seed_by_menu(&mut seed, &file);
+    assert!(said.contains(&sha256(&file)), "{said}");
+    assert_eq!(published(&mut seed, "film.bin"), Some(expect));
+    let again = seed_by_menu(&mut seed, &file);
+    assert!(again.contains("is shared already"), "{again}");
+    drop((seed, tracker));
+    let _tracker = Tracker::start(Config::new(at)).unwrap();
+    let mut seed = start_peer(&[at], &folder);
+    wait_until("it is told again after a restart", || {
+        published(&mut seed, "film.bin") == Some(expect)
+    });
 }
 
 /// A program with the menu at a pipe, and where its own files are.

@@ -146,7 +146,7 @@ ticket nothing
 ticket public
     everybody: ERR bad_request Everybody may fetch what is in public: it needs no tickets
 subscribe
-    nobody: ERR denied Please log in first. Log in with: login <user> <password>
+    nobody: OK
     user applicant member owner former: OK …
 list_files cs101
     nobody: ERR denied Please log in first. Log in with: login <user> <password>
@@ -237,6 +237,18 @@ announce A 0 0 5 started
     everybody: OK 120 0 1
 announce A 0 0 5 started 50 public
     everybody: OK 120 0 1
+ask a.txt
+    everybody: OK 0 0
+have 00000000000000ff A
+    everybody: ERR bad_request This torrent was made for the group cs101: share it there, or make one for everybody
+have 00000000000000ff P
+    everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
+hashing 00000000000000ff 5 -mb0100-aaaaaaaaaaaa 7000
+    everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
+have_not 00000000000000ff -mb0100-aaaaaaaaaaaa
+    everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
+metainfo 0000000000000000000000000000000000000000
+    everybody: ERR not_found nobody shares 0000000000000000000000000000000000000000 with everybody, and no question has found it of late: ask again
 trackers
     everybody: OK 0
 stats
@@ -308,6 +320,12 @@ const LINES: &[&str] = &[
     "announce B 0 0 5 started 50 cs101",
     "announce A 0 0 5 started",
     "announce A 0 0 5 started 50 public",
+    "ask a.txt",
+    "have 00000000000000ff A",
+    "have 00000000000000ff P",
+    "hashing 00000000000000ff 5 -mb0100-aaaaaaaaaaaa 7000",
+    "have_not 00000000000000ff -mb0100-aaaaaaaaaaaa",
+    "metainfo 0000000000000000000000000000000000000000",
     "trackers",
     "stats",
     "help",
@@ -435,6 +453,13 @@ impl World {
                 let hash = torrent(word).unwrap().info_hash;
                 format!("stop_share {group} {name} {hash} {PEER}")
             }
+            ["have", question, word] => {
+                let torrent = torrent(word).unwrap();
+                let (size, hash) = (torrent.layout.total(), torrent.info_hash);
+                let body = torrent.info_bytes();
+                let head = format!("have {question} {size} {hash} {PEER} +{}\n", body.len());
+                return [head.as_bytes(), body].concat();
+            }
             ["announce", word, rest @ ..] => {
                 let hash = torrent(word).unwrap().info_hash;
                 format!("announce {hash} {PEER} {}", rest.join(" "))
@@ -467,7 +492,7 @@ impl World {
                 words.truncate(2);
                 words.push("…".into());
             }
-            "ticket" | "subscribe" if words[0] == "OK" => words[1] = "…".into(),
+            "ticket" | "subscribe" if words.len() > 1 && words[0] == "OK" => words[1] = "…".into(),
             _ => {}
         }
         let mut text = words.join(" ");

@@ -32,6 +32,7 @@ fn a_short_life(round: usize) {
     let mut getter = start_peer(&[at], &temp.path().join("getter"));
     let file = make_file(temp.path(), "file.bin", 600_000);
     if round.is_multiple_of(2) {
+        seed.run("watch files").unwrap();
         seed.run(&format!("upload_file {}", file.display()))
             .unwrap();
         getter.run("download_file file.bin").unwrap();

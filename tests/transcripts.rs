@@ -1,5 +1,6 @@
-//! Proves that what people read about groups and the menu is what happens: transcripts of several people at
-//! their prompts are typed into real processes, and every line that comes back is compared.
+//! Proves that what people read about groups, folders, the menu, and files that they ask for is what
+//! happens: transcripts of several people at their prompts are typed into real processes, and every
+//! line that comes back is compared.
 //! `tests/support/player.rs` says how a transcript is written.
 #![cfg(target_os = "linux")]
 
@@ -88,6 +89,11 @@ fn passwords_are_asked_for_and_not_shown() {
 }
 
 #[test]
+fn a_folder_that_is_shared_as_it_stands() {
+    play("folders.txt", false, at_a_pipe);
+}
+
+#[test]
 fn two_seeds_and_a_download_by_the_menu() {
     play("menu.txt", false, at_a_pipe);
 }
@@ -95,6 +101,16 @@ fn two_seeds_and_a_download_by_the_menu() {
 #[test]
 fn two_seeds_and_a_download_by_the_menu_at_terminals() {
     play("menu.txt", false, at_a_terminal);
+}
+
+#[test]
+fn the_tracker_asks_the_peers() {
+    play("asking.txt", false, at_a_pipe);
+}
+
+#[test]
+fn the_tracker_asks_the_peers_inside_tls() {
+    play("asking.txt", true, at_a_pipe);
 }
 
 #[test]

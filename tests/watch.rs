@@ -30,7 +30,9 @@ struct Watcher {
 
 impl Watcher {
     fn place(temp: &Path, name: &str, tracker: std::net::SocketAddr) -> Place {
-        let place = Place::new(temp, name, &[tracker]);
+        let mut place = Place::new(temp, name, &[tracker]);
+        // The same after a restart, as it is for people.
+        place.listen = free_port();
         fs::create_dir_all(place.folder.join("upload")).unwrap();
         place
     }
@@ -64,6 +66,16 @@ impl Watcher {
     fn quit(mut self) {
         self.program.type_line("quit");
         self.program.ended(SOON);
+    }
+}
+
+/// What it did is all that explains a test that failed.
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = fs::read_to_string(self.place.folder.join(LOG)).unwrap_or_default();
+            println!("its log:\n{log}it said:\n{}", self.program.said());
+        }
     }
 }
 

@@ -1,8 +1,9 @@
-//! What a tracker tells a user without being asked, on a connection that `subscribe` has turned
-//! into a stream of events.
+//! What a tracker says without being asked, on a connection that `subscribe` has turned into a
+//! stream of events: news to a user, questions to a peer.
 //!
 //! ```text
 //! NEWS <cursor> <kind> <words>
+//! WHO <question> <file>
 //! PING
 //! ```
 //!
@@ -10,6 +11,7 @@
 
 use super::frame::Frame;
 use super::names::{FileName, GroupName, UserName};
+use super::question::QuestionNumber;
 use super::stamp::Stamp;
 
 /// One line of the stream.
@@ -18,6 +20,12 @@ pub enum NewsLine {
     /// `NEWS <cursor> <kind> <words>`. Who subscribes again from this cursor on is told what
     /// came after it.
     News { cursor: Stamp, news: News },
+    /// `WHO <question> <file>`. The peer answers on another connection: `have`, `hashing` or
+    /// `have_not`.
+    Who {
+        question: QuestionNumber,
+        file: FileName,
+    },
     /// `PING`
     Ping,
 }
@@ -61,6 +69,9 @@ impl NewsLine {
     pub fn to_frame(&self) -> Frame {
         match self {
             NewsLine::Ping => Frame::new(["PING"]),
+            NewsLine::Who { question, file } => {
+                Frame::new(["WHO".into(), question.to_string(), file.to_string()])
+            }
             NewsLine::News { cursor, news } => {
                 let mut words = vec!["NEWS".to_string(), cursor.to_string()];
                 words.extend(news.words());
@@ -73,6 +84,10 @@ impl NewsLine {
         let words: Vec<&str> = frame.words.iter().map(String::as_str).collect();
         let line = match words.as_slice() {
             ["PING"] => Some(NewsLine::Ping),
+            ["WHO", question, file] => question.parse().ok().and_then(|question| {
+                let file = file.parse().ok()?;
+                Some(NewsLine::Who { question, file })
+            }),
             ["NEWS", cursor, rest @ ..] => cursor.parse().ok().and_then(|cursor| {
                 let news = News::parse(rest)?;
                 Some(NewsLine::News { cursor, news })
@@ -198,10 +213,14 @@ mod tests {
             time: 9,
             tracker: 1,
         };
+        let who = NewsLine::Who {
+            question: QuestionNumber(7),
+            file: "a \"big: file".parse().unwrap(),
+        };
         for line in all
             .map(|news| NewsLine::News { cursor, news })
             .into_iter()
-            .chain([NewsLine::Ping])
+            .chain([NewsLine::Ping, who])
         {
             let bytes = line.to_frame().encode().unwrap();
             let frame = read_frame(&mut &bytes[..]).unwrap().unwrap();
@@ -218,6 +237,8 @@ mod tests {
             vec!["NEWS", "1-1", "owns"],
             vec!["NEWS", "1-1", "has", "g", "f"],
             vec!["PING", "x"],
+            vec!["WHO", "7", "f"],
+            vec!["WHO", "0000000000000007", "../f"],
         ] {
             assert!(NewsLine::parse(&Frame::new(words)).is_err());
         }

@@ -425,16 +425,9 @@ pub fn users_from_reply(reply: Reply) -> Result<Vec<UserName>, ReplyError> {
 
 /// `OK <count> +N`, then a line of words for each entry.
 fn list_to_reply(entries: impl ExactSizeIterator<Item = Vec<String>>) -> Reply {
-    let count = entries.len();
-    let line = |words| {
-        let line = Line { words, body_len: 0 };
-        // Names have no control characters and are short: this cannot fail.
-        line.encode().unwrap_or_default() + "\n"
-    };
-    let body: String = entries.map(line).collect();
     Reply::Ok {
-        words: vec![count.to_string()],
-        body: body.into_bytes(),
+        words: vec![entries.len().to_string()],
+        body: body_of_lines(entries),
     }
 }
 
@@ -443,8 +436,26 @@ fn list_from_reply<T>(
     entry: impl Fn(&[String]) -> Option<T>,
 ) -> Result<Vec<T>, ReplyError> {
     let (_count, body) = reply.into_ok()?;
+    lines_of_body(&body, entry)
+}
+
+/// A line of words for each entry.
+pub(super) fn body_of_lines(entries: impl Iterator<Item = Vec<String>>) -> Vec<u8> {
+    let line = |words| {
+        let line = Line { words, body_len: 0 };
+        // Names have no control characters and are short: this cannot fail.
+        line.encode().unwrap_or_default() + "\n"
+    };
+    let body: String = entries.map(line).collect();
+    body.into_bytes()
+}
+
+pub(super) fn lines_of_body<T>(
+    body: &[u8],
+    entry: impl Fn(&[String]) -> Option<T>,
+) -> Result<Vec<T>, ReplyError> {
     let read = |line: &str| entry(&Line::parse(line).ok()?.words);
-    let entries: Option<Vec<T>> = text(&body)?.lines().map(read).collect();
+    let entries: Option<Vec<T>> = text(body)?.lines().map(read).collect();
     entries.ok_or(ReplyError::Unexpected("a list was expected"))
 }
 

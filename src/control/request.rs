@@ -15,6 +15,7 @@ use super::frame::{Frame, LineError};
 use super::key::PeerKey;
 use super::names::{FileName, GroupName, UserName};
 use super::password::Password;
+use super::question::QuestionNumber;
 use super::stamp::Stamp;
 
 /// How many peers a member asks for who does not say how many.
@@ -83,6 +84,27 @@ pub enum Request {
         announce: AnnounceRequest,
         group: Option<GroupName>,
     },
+    /// `ask <file> [peer_id]`
+    Ask {
+        file: FileName,
+        /// The asker's own: it is not to be told of itself.
+        peer_id: Option<PeerId>,
+    },
+    /// `have <question> <size> <info_hash> <peer_id> <port> +N`, then the info dictionary
+    Have(Box<Have>),
+    /// `hashing <question> <size> <peer_id> <port>`
+    Hashing {
+        question: QuestionNumber,
+        size: u64,
+        holder: Holder,
+    },
+    /// `have_not <question> <peer_id>`
+    HaveNot {
+        question: QuestionNumber,
+        peer_id: PeerId,
+    },
+    /// `metainfo <info_hash>`
+    Metainfo { info_hash: InfoHash },
     /// `trackers`
     Trackers,
     /// `stats`
@@ -102,6 +124,15 @@ pub struct Upload {
     pub holder: Holder,
     /// Of a single file in `public`, if the sender has computed it.
     pub sha256: Option<FileHash>,
+}
+
+/// A torrent of the name that a tracker has asked for. Size and info hash are those of the
+/// metainfo.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Have {
+    pub question: QuestionNumber,
+    pub metainfo: Metainfo,
+    pub holder: Holder,
 }
 
 /// Who holds a share: the id and the port of a peer whose address is the connection's.
@@ -160,6 +191,11 @@ impl Request {
             | Request::Whoami
             | Request::ListGroups
             | Request::Subscribe { .. }
+            | Request::Ask { .. }
+            | Request::Have(_)
+            | Request::Hashing { .. }
+            | Request::HaveNot { .. }
+            | Request::Metainfo { .. }
             | Request::Trackers
             | Request::Stats
             | Request::Help
@@ -214,7 +250,9 @@ impl Request {
         let of_account = parse_of_account(&args)?;
         let of_group = || parse_of_group(&args).transpose();
         let of_file = || parse_of_file(&args, &frame.body).transpose();
+        let of_question = || parse_of_question(&args, &frame.body).transpose();
         let parsed = of_account.map(Ok).or_else(of_group).or_else(of_file);
+        let parsed = parsed.or_else(of_question);
         // Only a row of the table that has no arm here: a test looks for that.
         parsed.unwrap_or_else(|| Err(unknown(command.name).into()))
     }
@@ -308,6 +346,34 @@ impl Request {
                 frame.words.extend(group.as_ref().map(GroupName::to_string));
                 frame
             }
+            Request::Ask { file, peer_id } => {
+                let mut frame = words(&[&"ask", file]);
+                frame.words.extend(peer_id.map(|id| id.to_string()));
+                frame
+            }
+            Request::Have(have) => {
+                let Have {
+                    question,
+                    metainfo,
+                    holder,
+                } = have.as_ref();
+                words(&[
+                    &"have",
+                    question,
+                    &metainfo.layout.total(),
+                    &metainfo.info_hash,
+                    &holder.peer_id,
+                    &holder.port,
+                ])
+                .with_body(metainfo.info_bytes().to_vec())
+            }
+            Request::Hashing {
+                question,
+                size,
+                holder,
+            } => words(&[&"hashing", question, size, &holder.peer_id, &holder.port]),
+            Request::HaveNot { question, peer_id } => words(&[&"have_not", question, peer_id]),
+            Request::Metainfo { info_hash } => words(&[&"metainfo", info_hash]),
             Request::Trackers => Frame::new(["trackers"]),
             Request::Stats => Frame::new(["stats"]),
             Request::Help => Frame::new(["help"]),
@@ -435,7 +501,54 @@ fn parse_of_file(args: &Typed<'_>, body: &[u8]) -> Result<Option<Request>, Reque
     }))
 }
 
+/// What a tracker asks a peer.
+fn parse_of_question(args: &Typed<'_>, body: &[u8]) -> Result<Option<Request>, RequestError> {
+    Ok(Some(match args.command.name {
+        "ask" => Request::Ask {
+            file: args.value("file")?,
+            peer_id: args.optional("peer_id")?,
+        },
+        "have" => Request::Have(Box::new(Have {
+            question: args.value("question")?,
+            metainfo: parse_torrent(args, body)?,
+            holder: args.holder()?,
+        })),
+        "hashing" => Request::Hashing {
+            question: args.value("question")?,
+            size: args.value("size")?,
+            holder: args.holder()?,
+        },
+        "have_not" => Request::HaveNot {
+            question: args.value("question")?,
+            peer_id: args.value("peer_id")?,
+        },
+        "metainfo" => Request::Metainfo {
+            info_hash: args.value("info_hash")?,
+        },
+        _ => return Ok(None),
+    }))
+}
+
 fn parse_upload(args: &Typed<'_>, body: &[u8]) -> Result<Upload, RequestError> {
+    let upload = Upload {
+        group: args.value("group")?,
+        name: args.value("name")?,
+        metainfo: parse_torrent(args, body)?,
+        holder: args.holder()?,
+        sha256: args.optional("sha256")?,
+    };
+    let wrong = |why| Err(args.command.wrong("sha256", why).into());
+    match upload.sha256 {
+        Some(_) if !upload.group.is_public() => wrong("is kept of what is in public only"),
+        Some(_) if !upload.metainfo.layout.is_single() => {
+            wrong("is of one file, and the torrent in the body has several")
+        }
+        _ => Ok(upload),
+    }
+}
+
+/// The torrent of a body, which is what the words say that it is.
+fn parse_torrent(args: &Typed<'_>, body: &[u8]) -> Result<Metainfo, RequestError> {
     // A torrent file has the info dictionary inside; an info dictionary has no `info`.
     let (outer, _trailing) = Value::parse_prefix(body).map_err(MetainfoError::from)?;
     let info = outer.get("info").filter(|info| info.dict().is_some());
@@ -455,21 +568,7 @@ fn parse_upload(args: &Typed<'_>, body: &[u8]) -> Result<Upload, RequestError> {
             is: metainfo.info_hash.to_string(),
         });
     }
-    let upload = Upload {
-        group: args.value("group")?,
-        name: args.value("name")?,
-        metainfo,
-        holder: args.holder()?,
-        sha256: args.optional("sha256")?,
-    };
-    let wrong = |why| Err(args.command.wrong("sha256", why).into());
-    match upload.sha256 {
-        Some(_) if !upload.group.is_public() => wrong("is kept of what is in public only"),
-        Some(_) if !upload.metainfo.layout.is_single() => {
-            wrong("is of one file, and the torrent in the body has several")
-        }
-        _ => Ok(upload),
-    }
+    Ok(metainfo)
 }
 
 /// Arguments that can be asked for as values.
@@ -638,6 +737,31 @@ mod tests {
                     numwant: None,
                 },
                 group: None,
+            },
+            Request::Ask {
+                file: name.clone(),
+                peer_id: None,
+            },
+            Request::Ask {
+                file: "a: b".parse().unwrap(),
+                peer_id: Some(holder.peer_id),
+            },
+            Request::Have(Box::new(Have {
+                question: QuestionNumber(3),
+                metainfo: metainfo.clone(),
+                holder,
+            })),
+            Request::Hashing {
+                question: QuestionNumber(u64::MAX),
+                size: 0,
+                holder,
+            },
+            Request::HaveNot {
+                question: QuestionNumber(0),
+                peer_id: holder.peer_id,
+            },
+            Request::Metainfo {
+                info_hash: metainfo.info_hash,
             },
             Request::UploadFile(Box::new(Upload {
                 group: "CS101".parse().unwrap(),

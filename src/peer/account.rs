@@ -3,19 +3,19 @@
 //! The password is not kept: a tracker's token stands for it, on other connections, with other
 //! trackers and after a tracker's restart. Not here: tickets, which let us into groups.
 
-use parking_lot::{Condvar, Mutex};
+use parking_lot::Mutex;
 
 use crate::control::key::PeerKey;
 use crate::control::names::UserName;
 use crate::control::reply::LoggedIn;
 use crate::runtime::stop::Stop;
+use crate::runtime::stream::Stream;
 
 /// Connections compare the login that they made with the one that counts now.
 pub struct Account {
     /// The key by which other peers of our groups know us.
     pub peer_key: PeerKey,
     state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
@@ -23,7 +23,12 @@ struct State {
     login: Option<Login>,
     /// How many logins there have been.
     logins: u64,
-    /// The peer ends: there will be no more.
+    /// Requested when another user is logged in, or nobody any more.
+    end: Stop,
+    /// The stream on which trackers speak. Closed then, so that nobody waits for its next look at
+    /// `end`: what happens between two streams is told on neither.
+    stream: Option<Stream>,
+    /// The peer ends.
     closed: bool,
 }
 
@@ -35,7 +40,13 @@ pub struct Login {
     pub token: String,
     /// The how manieth login it is.
     pub number: u64,
-    /// Requested when it ends.
+}
+
+/// Who is logged in for now, if anybody is.
+#[derive(Clone)]
+pub struct Presence {
+    pub user: Option<UserName>,
+    /// Requested when that changes, or the peer ends.
     pub end: Stop,
 }
 
@@ -44,7 +55,6 @@ impl Account {
         Account {
             peer_key,
             state: Mutex::default(),
-            changed: Condvar::new(),
         }
     }
 
@@ -57,32 +67,25 @@ impl Account {
         state.login.as_ref().map(|login| login.user.clone())
     }
 
-    /// Waits until somebody is logged in; `None` once the account is closed.
-    pub fn wait_for_login(&self) -> Option<Login> {
-        let mut state = self.state.lock();
-        loop {
-            if state.closed {
-                return None;
-            }
-            if let Some(login) = &state.login {
-                return Some(login.clone());
-            }
-            self.changed.wait(&mut state);
-        }
+    /// Who is here, until when; `None` once the account is closed.
+    pub fn presence(&self) -> Option<Presence> {
+        let state = self.state.lock();
+        (!state.closed).then(|| Presence {
+            user: state.login.as_ref().map(|login| login.user.clone()),
+            end: state.end.clone(),
+        })
     }
 
     /// A tracker has let a user in. Returns the number of the login.
     pub fn log_in(&self, answer: &LoggedIn) -> u64 {
         let mut state = self.state.lock();
-        state.end();
         state.logins += 1;
-        state.login = Some(Login {
+        let login = Login {
             user: answer.user.clone(),
             token: answer.token.clone(),
             number: state.logins,
-            end: Stop::new(),
-        });
-        self.changed.notify_all();
+        };
+        state.set(Some(login));
         state.logins
     }
 
@@ -96,7 +99,7 @@ impl Account {
     }
 
     pub fn log_out(&self) {
-        self.state.lock().end();
+        self.state.lock().set(None);
     }
 
     /// A tracker does not accept the token any more. True if that was still the login.
@@ -107,24 +110,37 @@ impl Account {
             .as_ref()
             .is_some_and(|login| login.number == number);
         if current {
-            state.end();
+            state.set(None);
         }
         current
     }
 
-    /// Ends whatever waits for a login, for good.
+    /// Ends whatever goes on while somebody is here, for good. The login stays: trackers are still
+    /// to be told goodbye.
     pub fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
         state.end();
-        self.changed.notify_all();
+    }
+
+    /// This stream is for who is here now. One that was opened for somebody else has ended already.
+    pub fn listen_on(&self, stream: Stream) {
+        self.state.lock().stream = Some(stream);
     }
 }
 
 impl State {
+    fn set(&mut self, login: Option<Login>) {
+        self.login = login;
+        self.end();
+        self.end = Stop::new();
+    }
+
     fn end(&mut self) {
-        if let Some(login) = self.login.take() {
-            login.end.request();
+        self.end.request();
+        // That is not waiting: it may happen under the lock.
+        if let Some(stream) = self.stream.take() {
+            stream.close();
         }
     }
 }
@@ -147,7 +163,7 @@ mod tests {
     fn an_old_login_neither_renews_nor_ends_a_new_one() {
         let account = Account::new(PeerKey([1; 32]));
         let first = account.log_in(&answer("alice", "a"));
-        let end = account.login().unwrap().end;
+        let end = account.presence().unwrap().end;
         let second = account.log_in(&answer("bob", "b"));
         assert!(end.is_requested());
         account.renew(first, "c".into());
@@ -160,16 +176,22 @@ mod tests {
     }
 
     #[test]
-    fn who_waits_hears_of_a_login_and_of_the_end() {
+    fn who_listens_hears_of_a_login_and_of_the_end() {
         let account = Account::new(PeerKey([1; 32]));
-        std::thread::scope(|scope| {
-            let waiting = scope.spawn(|| account.wait_for_login().map(|login| login.user));
-            account.log_in(&answer("alice", "a"));
-            assert_eq!(waiting.join().unwrap().unwrap().as_str(), "alice");
-            account.log_out();
-            let waiting = scope.spawn(|| account.wait_for_login().is_none());
-            account.close();
-            assert!(waiting.join().unwrap());
-        });
+        let nobody = account.presence().unwrap();
+        assert!(nobody.user.is_none());
+        account.log_in(&answer("alice", "a"));
+        assert!(nobody.end.is_requested());
+        let alice = account.presence().unwrap();
+        assert_eq!(alice.user.unwrap().as_str(), "alice");
+        account.log_out();
+        assert!(alice.end.is_requested());
+        let nobody = account.presence().unwrap();
+        assert!(nobody.user.is_none() && !nobody.end.is_requested());
+        account.log_in(&answer("bob", "b"));
+        let bob = account.presence().unwrap();
+        account.close();
+        assert!(bob.end.is_requested() && account.presence().is_none());
+        assert!(account.login().is_some(), "for the goodbye");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! | thread | does |
 //! |---|---|
-//! | `announce` | announces, publishes and fetches tickets at our tracker, one request after another; between them it looks whether a better tracker has come back |
+//! | `announce` | announces, publishes, answers and fetches tickets at our tracker, one request after another; between them it looks whether a better tracker has come back |
 //! | `http-N` | announces at the HTTP trackers that torrents name |
 //!
 //! When to announce is the engine's to say; here is only the doing, because it may block.
@@ -87,6 +87,8 @@ enum Job {
         group: Option<GroupName>,
     },
     Publish(Box<Upload>),
+    /// What our tracker has asked for: `have`, `hashing` or `have_not`.
+    Answer(Request),
     Ticket {
         group: GroupName,
         user: UserName,
@@ -176,6 +178,13 @@ impl Announcer {
         }
     }
 
+    /// Answers a question of our tracker.
+    pub fn answer(&self, answer: Request) {
+        if let Some(jobs) = &self.ours {
+            let _ = jobs.send(Job::Answer(answer));
+        }
+    }
+
     /// Finishes what is queued, but no longer than `patience`, whatever the trackers do.
     pub fn finish(mut self, patience: Duration) {
         self.ours = None;
@@ -253,6 +262,12 @@ fn ask_ours(link: &mut TrackerLink, job: Job, engine: &Sender<Input>) {
                 .and_then(|reply| Uploaded::from_reply(reply).map_err(LinkError::Refused));
             if let Err(error) = result {
                 log::warn!(target: "tracker", "{} could not be offered: {error}", name.as_str());
+            }
+        }
+        Job::Answer(answer) => {
+            // Late, or to another tracker than the one that has asked: nobody waits for it.
+            if let Err(error) = link.request(&answer).and_then(|reply| Ok(reply.into_ok()?)) {
+                log::debug!(target: "tracker", "an answer was not taken: {error}");
             }
         }
         Job::Ticket { group, user } => {

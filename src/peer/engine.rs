@@ -4,6 +4,7 @@
 //! about, and carries out what the rules say. It never waits for a slow party: orders to
 //! connections, calls and announces go into channels, files are moved by the `disk` thread.
 
+mod asked;
 pub mod command;
 mod groups;
 mod single;
@@ -15,6 +16,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, select, tick};
 
+use crate::control::names::FileName;
 use crate::runtime::threads::Threads;
 use crate::storage::StorageError;
 use crate::torrent::Torrent;
@@ -32,6 +34,7 @@ use super::membership::Membership;
 use super::shake::CallError;
 use super::shunned::Shunned;
 use super::tickets::Renewals;
+use super::upload_folder::{Asked, Looked, UploadFolder};
 use super::view::News;
 pub use command::{Addition, Command, EngineError, Start};
 pub use single::Awaited;
@@ -85,6 +88,10 @@ pub enum Input {
         connections: u64,
     },
     Ticket(TicketAnswer),
+    /// A tracker asks for a file.
+    Asked(Asked),
+    /// It was looked for where nobody shares it from.
+    Looked(Looked),
 }
 
 /// The engine's own. Everything but the channels is touched by no other thread.
@@ -103,6 +110,10 @@ pub struct Engine {
     pub account: Arc<Account>,
     pub membership: Arc<Membership>,
     pub renewals: Renewals,
+    /// Where to look for files that are asked for and not shared. `None`: nowhere.
+    pub upload_folder: Option<UploadFolder>,
+    /// What our own user asks for just now.
+    pub asking: Option<FileName>,
     pub slots: usize,
     /// All chance in the rules comes from here.
     pub seed: u64,
@@ -180,6 +191,8 @@ impl Engine {
             }
             Input::NewTracker { connections } => self.greet_new_tracker(now, connections),
             Input::Ticket(answer) => self.ticket_answered(now, answer),
+            Input::Asked(asked) => self.asked(asked),
+            Input::Looked(looked) => self.looked(looked),
         }
     }
 

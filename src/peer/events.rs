@@ -1,14 +1,16 @@
-//! The thread `events`: hears from the tracker what happens in the user's groups.
+//! The thread `events`: hears from the tracker what happens in the user's groups, and which files
+//! are asked for.
 //!
-//! It keeps a connection that `subscribe` has turned into a stream of news, as long as somebody
-//! is logged in. A stream that breaks is taken up again where it ended, at the next tracker if its
-//! own is gone, so that nothing is missed or told twice.
+//! It keeps a connection that `subscribe` has turned into a stream, at the tracker that is used; a
+//! login or logout begins another one. A stream that breaks is taken up again where it ended, at
+//! the next tracker if its own is gone, so that no news are missed or told twice. A question that
+//! is missed is lost: its asker waits no longer than two seconds.
 
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
@@ -18,9 +20,10 @@ use crate::control::stamp::Stamp;
 use crate::runtime::stop::Stop;
 use crate::runtime::threads;
 
-use super::account::{Account, Login};
+use super::account::{Account, Presence};
 use super::engine::{Command, Input};
 use super::tracker_link::{Contacts, LinkError, TrackerLink};
+use super::upload_folder::Asked;
 use super::view::News;
 
 /// The pauses between two attempts to find a tracker, doubled from one to the next.
@@ -65,50 +68,67 @@ fn run(contacts: Contacts, told: &Told) {
     // How far each user has been told.
     let mut cursors: HashMap<UserName, Stamp> = HashMap::new();
     let mut pause = FIRST_PAUSE;
-    while let Some(login) = account.wait_for_login() {
-        link.set_stop(login.end.clone());
-        match listen(&mut link, &login, &mut cursors, told) {
+    while let Some(presence) = account.presence() {
+        link.set_stop(presence.end.clone());
+        match listen(&mut link, &presence, &mut cursors, told) {
             Ok(()) => pause = FIRST_PAUSE,
             Err(error) => {
                 log::debug!(target: "tracker", "no news: {error}");
-                login.end.sleep(pause);
+                rest(&link, &presence.end, pause, &error);
                 pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
 }
 
+/// Waits; if no tracker answers, no longer than until another connection has found one.
+fn rest(link: &TrackerLink, end: &Stop, pause: Duration, why: &LinkError) {
+    let until = Instant::now() + pause;
+    let found = || why.is_unreachable() && link.trackers().used().is_some();
+    while !end.sleep(FIRST_PAUSE) && Instant::now() < until && !found() {}
+}
+
 /// Passes on what comes, until the stream breaks. An error if there was no stream.
 fn listen(
     link: &mut TrackerLink,
-    login: &Login,
+    presence: &Presence,
     cursors: &mut HashMap<UserName, Stamp>,
     told: &Told,
 ) -> Result<(), LinkError> {
-    let since = cursors.get(&login.user).copied();
+    let since = presence.user.as_ref().and_then(|user| cursors.get(user));
+    let since = since.copied();
     let begin = link.subscribe(since)?;
-    if let (None, Some(begin)) = (since, begin) {
-        cursors.insert(login.user.clone(), begin);
+    if let (None, Some(begin), Some(user)) = (since, begin, &presence.user) {
+        cursors.insert(user.clone(), begin);
     }
     loop {
-        match link.next_news() {
-            Ok(NewsLine::Ping) => {}
-            Ok(NewsLine::News { cursor, news: item }) => {
-                // The user may have gone while it came: it is told after the next login.
-                if login.end.is_requested() {
-                    return Ok(());
-                }
-                cursors.insert(login.user.clone(), cursor);
-                if let news::News::Accepted { .. } = item {
-                    let ask = Input::Command(Command::AskForTickets);
-                    // The engine is gone only when everything ends.
-                    let _ = told.engine.send(ask);
-                }
-                let _ = told.people.send(News::Group(item));
-            }
+        let line = match link.next_news() {
+            Ok(line) => line,
             Err(error) => {
                 log::debug!(target: "tracker", "the stream of news broke: {error}");
                 return Ok(());
+            }
+        };
+        // The engine is gone only when everything ends.
+        match line {
+            NewsLine::Ping => {}
+            NewsLine::Who { question, file } => {
+                let _ = told.engine.send(Input::Asked(Asked { question, file }));
+            }
+            NewsLine::News { cursor, news: item } => {
+                // The user may have gone while it came: it is told after the next login.
+                if presence.end.is_requested() {
+                    return Ok(());
+                }
+                let Some(user) = &presence.user else {
+                    continue;
+                };
+                cursors.insert(user.clone(), cursor);
+                if let news::News::Accepted { .. } = item {
+                    let ask = Input::Command(Command::AskForTickets);
+                    let _ = told.engine.send(ask);
+                }
+                let _ = told.people.send(News::Group(item));
             }
         }
     }

@@ -11,7 +11,7 @@
 //! All links of a peer go to the same tracker: one whose tracker is not the one that [`Trackers`]
 //! uses moves there with its next request.
 
-use std::io::{self, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -335,16 +335,32 @@ impl TrackerLink {
     /// to listen if it breaks before the first news.
     pub fn subscribe(&mut self, since: Option<Stamp>) -> Result<Option<Stamp>, LinkError> {
         let (words, _) = self.request(&Request::Subscribe { since })?.into_ok()?;
+        if let Some(open) = &self.open {
+            let stream = open.channel.get_ref().stream().clone();
+            self.contacts.account.listen_on(stream);
+        }
         Ok(words.first().and_then(|cursor| cursor.parse().ok()))
     }
 
-    /// The next line of news. An error ends the stream; the next request makes a new connection.
+    /// The next line of the stream. An error ends it, also that another tracker is used by now; the
+    /// next request makes a new connection.
     pub fn next_news(&mut self) -> Result<NewsLine, LinkError> {
         let lost = |why: String| LinkError::NoTracker(vec![why]);
         let Some(mut open) = self.open.take() else {
             return Err(lost("the stream of news has ended".into()));
         };
-        open.channel.get_mut().set_patience(NEWS_SILENCE);
+        let silent_since = Instant::now();
+        open.channel.get_mut().set_patience(GLANCE);
+        while let Err(error) = open.channel.fill_buf() {
+            let silent = error.kind() == io::ErrorKind::TimedOut;
+            if !silent || silent_since.elapsed() >= NEWS_SILENCE {
+                return Err(lost(error.to_string()));
+            }
+            if !self.contacts.trackers.is_used(&open.tracker) {
+                return Err(lost(format!("{} is not used any more", open.tracker)));
+            }
+        }
+        open.channel.get_mut().set_patience(REPLY);
         let frame = read_frame(&mut open.channel).map_err(|error| lost(error.to_string()))?;
         let frame = frame.ok_or_else(|| lost(Broken::Closed.to_string()))?;
         let news = NewsLine::parse(&frame).map_err(|error| lost(error.to_string()))?;
@@ -425,6 +441,23 @@ impl Open {
         self.channel.get_mut().write_all(bytes)?;
         read_frame(&mut self.channel)?.ok_or(Broken::Closed)
     }
+}
+
+/// Asks one tracker, which need be none of ours, on a connection of its own and without a login.
+pub fn ask_once(
+    tracker: &TrackerAddress,
+    request: &Request,
+    stop: &Stop,
+) -> Result<Reply, LinkError> {
+    let bytes = encode(request)?;
+    let answer = connect(tracker, stop).and_then(|mut open| {
+        let frame = open.exchange(&bytes)?;
+        Ok(Reply::parse(frame)?)
+    });
+    answer.map_err(|error| match error {
+        _ if stop.is_requested() => LinkError::GivenUp,
+        error => LinkError::NoTracker(vec![format!("{tracker}: {error}")]),
+    })
 }
 
 fn connect(tracker: &TrackerAddress, stop: &Stop) -> Result<Open, Broken> {

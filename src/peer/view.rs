@@ -107,6 +107,11 @@ impl TorrentView {
         self.share.as_ref()?.sha256
     }
 
+    /// Whether it is found by asking only.
+    pub fn is_unlisted(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| !share.listed)
+    }
+
     /// Whether there is something to wait for.
     pub fn is_under_way(&self) -> bool {
         match &self.status {

@@ -4,6 +4,8 @@ use crate::control::names::{FileName, GroupName, UserName};
 use crate::control::reply::Code;
 use crate::torrent::id::InfoHash;
 
+use super::question::Late;
+
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     #[error("Please log in first. Log in with: login <user> <password>")]
@@ -66,6 +68,10 @@ pub enum Refused {
     NoFile(GroupName),
     #[error("nobody shares `{name}` in {group}; list_files shows what there is")]
     NotShared { group: GroupName, name: FileName },
+    #[error("nobody shares {0} with everybody, and no question has found it of late: ask again")]
+    NotFound(InfoHash),
+    #[error(transparent)]
+    Late(#[from] Late),
     #[error("No file of {0} is this torrent. Those there are: list_files {0}")]
     NoTorrent(GroupName),
     #[error("You don't have this file, so you do not share it")]
@@ -136,6 +142,8 @@ impl Refused {
             | Refused::NoFile(_)
             | Refused::NotShared { .. }
             | Refused::NoTorrent(_)
+            | Refused::NotFound(_)
+            | Refused::Late(_)
             | Refused::NotHolder => Code::NotFound,
             Refused::Public
             | Refused::PublicMembers

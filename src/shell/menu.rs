@@ -253,6 +253,7 @@ fn download(shell: &mut PeerShell, person: &mut dyn Person) -> Result<(), Broken
         name: found.name,
         users: Vec::new(),
         sha256: found.sha256,
+        listed: true,
     };
     watch::download(shell, found.metainfo, &target, share, chosen)?;
     Ok(())

@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 
+use crate::announce::request::{AnnounceRequest, Event};
 use crate::control::names::{FileName, GroupName, UserName};
-use crate::control::reply::Uploaded;
+use crate::control::reply::{Reply, Uploaded};
 use crate::control::request::{Holder, Request, Upload};
 use crate::peer::tracker_link::{LinkError, TrackerLink};
 use crate::storage::resume::Share;
-use crate::torrent::id::{FileHash, InfoHash};
+use crate::torrent::id::InfoHash;
 use crate::torrent::metainfo::Metainfo;
 
 use super::peer_shell::ShellError;
@@ -25,7 +26,6 @@ pub fn share(
     metainfo: &Metainfo,
     group: GroupName,
     users: Vec<UserName>,
-    sha256: Option<FileHash>,
 ) -> Result<Share, ShellError> {
     let name = metainfo.name();
     let file_name: FileName = name
@@ -35,7 +35,8 @@ pub fn share(
         group,
         name: file_name,
         users,
-        sha256,
+        sha256: None,
+        listed: true,
     })
 }
 
@@ -66,12 +67,33 @@ pub fn publish(
     }
 }
 
-/// Takes an offer back.
-pub fn stop_share(holder: Holder, info_hash: InfoHash, share: Share) -> Request {
-    Request::StopShare {
+/// Takes an offer back. `held` says that we had all of it: a tracker lets only a holder end a share
+/// while others fetch it, and the engine may have said goodbye already, so this is said again.
+pub fn withdraw(
+    link: &mut TrackerLink,
+    holder: Holder,
+    info_hash: InfoHash,
+    share: Share,
+    held: bool,
+) -> Result<Reply, LinkError> {
+    if held && share.group.is_public() {
+        let announce = AnnounceRequest {
+            info_hash,
+            peer_id: holder.peer_id,
+            port: holder.port,
+            uploaded: 0,
+            downloaded: 0,
+            left: 0,
+            event: Event::None,
+            numwant: Some(0),
+        };
+        let group = None;
+        link.request(&Request::Announce { announce, group })?;
+    }
+    link.request(&Request::StopShare {
         group: share.group,
         name: share.name,
         info_hash,
         holder,
-    }
+    })
 }

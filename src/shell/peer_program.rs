@@ -43,6 +43,9 @@ pub struct Args {
     /// Where `upload_file` looks for files that are not found as typed
     #[arg(long, value_name = "DIR", default_value = "upload")]
     pub upload: PathBuf,
+    /// Tell trackers that ask for a file only what is shared, not what lies in the upload folder
+    #[arg(long)]
+    pub no_ask: bool,
     /// Share with everybody what lies in the upload folder, and follow its changes: its files, or
     /// its folders as well
     #[arg(long, value_name = "WHAT", default_value = "off")]
@@ -119,6 +122,7 @@ fn start(args: &Args, interrupt: Arc<Interrupt>) -> Result<PeerShell, ShellError
     let trackers = read_tracker_info(&args.tracker_info)?;
     let config = Config {
         slots: args.slots.get(),
+        upload: (!args.no_ask).then(|| args.upload.clone()),
         ..Config::new(args.address, trackers, &args.download)
     };
     // Before the peer, which then finds it.

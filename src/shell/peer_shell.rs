@@ -23,6 +23,7 @@ use crate::runtime::stop::Stop;
 use crate::storage::probe::part_path;
 use crate::torrent::metainfo::MetainfoError;
 
+use super::asking::{self, Choices};
 use super::completion::Names;
 use super::hosting::{self, Hosted};
 use super::interrupt::Interrupt;
@@ -47,6 +48,8 @@ pub struct PeerShell {
     pub interrupt: Arc<Interrupt>,
     /// What news need not be told of.
     pub awaited: Awaited,
+    /// What `ask` has found last.
+    pub choices: Option<Choices>,
     /// People watch: bars may move, and a key may be pressed.
     pub terminal: bool,
 }
@@ -119,6 +122,7 @@ impl PeerShell {
             upload,
             interrupt,
             awaited: Awaited::default(),
+            choices: None,
             terminal,
         }
     }
@@ -172,8 +176,12 @@ impl PeerShell {
         if words.is_empty() {
             return Ok(Flow::Next);
         }
-        let (command, args) = command::parse(Place::PeerPrompt, &words)?;
         self.link.set_stop(self.interrupt.stop());
+        if let Some(line) = asking::Line::parse(&words) {
+            say!("{}", asking::run(self, &line)?);
+            return Ok(Flow::Next);
+        }
+        let (command, args) = command::parse(Place::PeerPrompt, &words)?;
         let shown = command::without_secrets(Place::PeerPrompt, &words).join(" ");
         log::trace!(target: "hop", "prompt: {shown}");
         let text = match command.name {
@@ -203,6 +211,7 @@ impl PeerShell {
                 let (group, destination) = (args.one("group"), args.one("destination"));
                 sharing::download_file(self, group, needed(&args, "file"), destination)?
             }
+            "ask" => asking::ask(self, needed(&args, "file"))?,
             "watch" => watch::watch(self, args.one("what"))?,
             "stop_share" => sharing::stop_share(self, args.one("group"), needed(&args, "file"))?,
             "add" => sharing::add(self, needed(&args, "file.torrent"))?,

@@ -120,19 +120,24 @@ pub fn share(
                 return Ok(format!("{name} is shared, but paused: resume {typed}"));
             }
             (_, Some(user)) if !theirs => shell.peer.add_user(there.info_hash, user.clone())?,
+            // Its SHA-256 is still to be told.
+            (Status::Seeding, None)
+                if publish == Publish::TorrentAndSha256 && lacks_sha256(there) => {}
+            _ if there.is_unlisted() => {}
             _ => return Ok(format!("{name} is shared already: {path}")),
         }
     }
-    let layout = &metainfo.layout;
     let sha256 = match publish {
-        Publish::TorrentAndSha256 if layout.is_single() => {
-            Some(sha256(shell, &*made.storage, layout.total())?)
+        Publish::TorrentAndSha256 if metainfo.layout.is_single() => {
+            Some(sha256(shell, &*made.storage, metainfo.layout.total())?)
         }
         _ => None,
     };
     let users = user.into_iter().collect();
-    let share = offering::share(&metainfo, group.clone(), users, sha256)?;
-    let told = sha256.map_or(String::new(), |sha256| format!("\nIts SHA-256 is {sha256}"));
+    let share = Share {
+        sha256,
+        ..offering::share(&metainfo, group.clone(), users)?
+    };
     let holder = shell.peer.holder();
     let (published, mut said) = match offering::publish(&mut shell.link, holder, &metainfo, &share)?
     {
@@ -142,32 +147,48 @@ pub fn share(
                 false => (format!(" with {group}"), format!("{group} ")),
             };
             let how = format!("download_file {how}{}", quoted(&name));
-            let said = format!(
-                "{UPLOADED}: {name} ({size}) is shared{with}. Others get it with: {how}{told}"
-            );
+            let said =
+                format!("{UPLOADED}: {name} ({size}) is shared{with}. Others get it with: {how}");
             (tracker, said)
         }
         Offered::Later(error) => {
             let said = format!(
-                "{name} ({size}) is ready, but {error}. It is shared as soon as one answers.{told}"
+                "{name} ({size}) is ready, but {error}. It is shared as soon as one answers."
             );
             (None, said)
         }
     };
     if !group.is_public()
-        && let Some(watch) = shell.watch.as_ref().filter(|watch| watch.covers(&path))
+        && let Some(watch) = shell.watch.as_ref().filter(|watch| watch.covers(path))
     {
         said += &format!(
             "\nIt lies in {}, so it is shared with everybody, too.",
             watch.name()
         );
     }
-    if there.is_none() {
-        shell
-            .peer
-            .seed(metainfo, made.storage, Some(share), published)?;
+    if let Some(sha256) = sha256 {
+        said += &format!("\nIts SHA-256 is {sha256}");
+    }
+    match (there, sha256) {
+        (there, _) if there.as_ref().is_none_or(TorrentView::is_unlisted) => {
+            shell
+                .peer
+                .seed(metainfo, made.storage, Some(share), published)?
+        }
+        (Some(there), Some(sha256)) => shell.peer.learn_sha256(there.info_hash, sha256)?,
+        _ => {}
     }
     Ok(said)
+}
+
+/// Whether it is shared with everybody, under its own name, without the SHA-256 of its one file.
+fn lacks_sha256(torrent: &TorrentView) -> bool {
+    let metainfo = &torrent.metainfo;
+    let lacks = |share: &Share| {
+        let own_name = share.name.as_str() == metainfo.name();
+        share.group.is_public() && own_name && share.sha256.is_none()
+    };
+    metainfo.layout.is_single() && torrent.share.as_ref().is_some_and(lacks)
 }
 
 /// The files of a group.
@@ -254,25 +275,35 @@ pub fn download_file(
     if let Some(text) = there_already(shell, &metainfo, user.as_ref())? {
         return Ok(text);
     }
-    let target = target(shell, file, destination)?;
-    if let Some(watch) = shell
-        .watch
-        .as_ref()
-        .filter(|watch| watch.is_around(&target))
-        && !group.is_public()
-    {
-        return Err(ShellError::Other(format!(
-            "{} is shared with everybody, and {file} is for {group} only: name another destination",
-            watch.name()
-        )));
-    }
-    let users = user.into_iter().collect();
     let share = Share {
         group,
         name,
-        users,
+        users: user.into_iter().collect(),
         sha256,
+        listed: true,
     };
+    fetch(shell, &metainfo, share, destination)
+}
+
+/// Begins a download that is not here yet.
+pub fn fetch(
+    shell: &PeerShell,
+    metainfo: &Arc<Metainfo>,
+    share: Share,
+    destination: Option<&str>,
+) -> Result<String, ShellError> {
+    let target = target(shell, share.name.as_str(), destination)?;
+    let watch = shell.watch.as_ref();
+    if let Some(watch) = watch.filter(|watch| watch.is_around(&target))
+        && !share.group.is_public()
+    {
+        return Err(ShellError::Other(format!(
+            "{} is shared with everybody, and {} is for {} only: name another destination",
+            watch.name(),
+            share.name,
+            share.group
+        )));
+    }
     shell.peer.download(
         metainfo.clone(),
         &target,
@@ -280,7 +311,7 @@ pub fn download_file(
         Sources::Anyone,
         &|| shell.interrupt.came(),
     )?;
-    Ok(begun(shell, &metainfo, &target))
+    Ok(begun(shell, metainfo, &target))
 }
 
 /// The torrent that a group knows by this name, and what the whole file's SHA-256 shall be.
@@ -416,9 +447,15 @@ pub fn stop_share(
         return Err(ShellError::Other(text));
     };
     shell.peer.remove(torrent.info_hash)?;
-    let request = offering::stop_share(shell.peer.holder(), torrent.info_hash, share);
     let path = torrent.path.display();
-    let told = shell.link.request(&request).map_err(ShellError::from);
+    if !share.listed {
+        return Ok(format!(
+            "Stopped sharing this file: {file}. It stays on the disk: {path}"
+        ));
+    }
+    let (holder, held) = (shell.peer.holder(), torrent.finished);
+    let told = offering::withdraw(&mut shell.link, holder, torrent.info_hash, share, held);
+    let told = told.map_err(ShellError::from);
     Ok(match told.and_then(groups::sentence) {
         Ok(_) => format!("Stopped sharing this file: {file}. It stays on the disk: {path}"),
         Err(error) => format!("Stopped sharing {file} here ({path}), but {error}"),
@@ -438,15 +475,17 @@ fn stop_share_elsewhere(
     if group.is_public() {
         return Err(ShellError::NotHere(file.into()));
     }
-    let (metainfo, sha256) = torrent_of(shell, &group, &name)?;
+    let info_hash = torrent_of(shell, &group, &name)?.0.info_hash;
     let share = Share {
         group,
         name,
         users: Vec::new(),
-        sha256,
+        sha256: None,
+        listed: true,
     };
-    let request = offering::stop_share(shell.peer.holder(), metainfo.info_hash, share);
-    groups::sentence(shell.link.request(&request)?)
+    let holder = shell.peer.holder();
+    let reply = offering::withdraw(&mut shell.link, holder, info_hash, share, false);
+    groups::sentence(reply?)
 }
 
 /// Writes `<name>.torrent` into the current folder.

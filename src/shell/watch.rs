@@ -175,9 +175,10 @@ impl Watch {
 
     /// Ends the sharing, too.
     fn off(mut self) -> String {
-        let shared = amount(self.found.lock().shared, self.mode);
+        let mode = self.mode;
         self.set(Mode::Off);
         self.join();
+        let shared = amount(self.found.lock().shared, mode);
         format!(
             "{} is not watched any more: {shared} no longer shared with everybody. Nothing was \
              deleted.",

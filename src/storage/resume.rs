@@ -85,6 +85,8 @@ pub struct Share {
     pub users: Vec<UserName>,
     /// What the whole file's SHA-256 shall be, if who shares it has told.
     pub sha256: Option<FileHash>,
+    /// Whether trackers list it. What is served because it was asked for is found by asking only.
+    pub listed: bool,
 }
 
 /// How far a record can be believed.
@@ -144,6 +146,9 @@ impl Record {
             if let Some(share) = &self.share {
                 record.text("share").dict(|entry| {
                     entry.text("group").text(share.group.as_str());
+                    if !share.listed {
+                        entry.text("listed").int(0);
+                    }
                     entry.text("name").text(share.name.as_str());
                     if let Some(sha256) = &share.sha256 {
                         entry.text("sha256").bytes(&sha256.0);
@@ -214,6 +219,10 @@ impl Record {
                         Some(find(share, "sha256", read)?)
                     }
                     None => None,
+                },
+                listed: match share.get("listed") {
+                    Some(_) => find(share, "listed", flag)?,
+                    None => true,
                 },
             }),
             None => None,
@@ -351,6 +360,7 @@ pub(super) mod tests {
                 name: "f".parse().unwrap(),
                 users: vec!["bob".parse().unwrap(), "alice".parse().unwrap()],
                 sha256: Some(FileHash([8; 32])),
+                listed: true,
             }),
             sources: Sources::Only(vec!["[::1]:7600".parse().unwrap()]),
             added: 1_700_000_000,
@@ -361,6 +371,15 @@ pub(super) mod tests {
     fn reads_what_it_writes() {
         let record = example();
         assert_eq!(Record::decode(&record.encode()), Ok(record.clone()));
+        let unlisted = record.share.clone().map(|share| Share {
+            listed: false,
+            ..share
+        });
+        let unlisted = Record {
+            share: unlisted,
+            ..record.clone()
+        };
+        assert_eq!(Record::decode(&unlisted.encode()), Ok(unlisted));
         let other = Record {
             share: None,
             sources: Sources::Anyone,

@@ -25,7 +25,7 @@ use crate::runtime::channel::Channel;
 use super::client::{encode, say_goodbye};
 use super::session::{Asker, Session};
 use super::state::{Lent, State};
-use super::{account_door, classic_door, group_door, news_door, sync_door};
+use super::{account_door, ask_door, classic_door, group_door, news_door, sync_door};
 
 /// Bytes that are read at once: more than any request without a body, and little for ten
 /// thousand idle clients.
@@ -169,7 +169,12 @@ fn needs_facts(request: &Request) -> bool {
         | Request::Stats
         | Request::Help
         | Request::Quit
-        | Request::Logout => false,
+        | Request::Logout
+        | Request::Ask { .. }
+        | Request::Have(_)
+        | Request::Hashing { .. }
+        | Request::HaveNot { .. }
+        | Request::Metainfo { .. } => false,
         Request::Announce { group: None, .. } => false,
         request => !request.group().is_some_and(GroupName::is_public),
     }
@@ -250,8 +255,7 @@ fn obey(
         Request::Whoami => account_door::whoami(state, session)?,
         Request::Ticket { group } => account_door::ticket(state, session, &group)?,
         Request::Subscribe { since } => {
-            let login = session.login().ok_or(Refused::NotLoggedIn)?;
-            let stream = news_door::subscribe(state, login, since)?;
+            let stream = news_door::subscribe(state, session.login(), since)?;
             return Ok(Next::Listen(Box::new(stream)));
         }
         Request::CreateGroup { group } => change(Change::CreateGroup { group })?,
@@ -269,6 +273,11 @@ fn obey(
         | Request::ListPeers { .. }
         | Request::StopShare { .. }
         | Request::Announce { .. } => share(state, by, ip, request)?,
+        Request::Ask { .. }
+        | Request::Have(_)
+        | Request::Hashing { .. }
+        | Request::HaveNot { .. }
+        | Request::Metainfo { .. } => question(state, ip, request)?,
         Request::Trackers => TrackerEntry::list_to_reply(&state.trackers()),
         Request::Stats => state.stats().to_reply(),
         Request::Help => Reply::Ok {
@@ -339,4 +348,20 @@ fn share(state: &State, by: Asker, ip: IpAddr, request: Request) -> Result<Reply
         }
         _ => Reply::err(Code::Internal, "this is not about files"),
     })
+}
+
+/// What the peers are asked, and answer.
+fn question(state: &State, ip: IpAddr, request: Request) -> Result<Reply, Refused> {
+    match request {
+        Request::Ask { file, peer_id } => ask_door::ask(state, ip, &file, peer_id),
+        Request::Have(have) => ask_door::have(state, ip, &have),
+        Request::Hashing {
+            question,
+            size,
+            holder,
+        } => ask_door::hashing(state, ip, question, size, holder),
+        Request::HaveNot { question, peer_id } => ask_door::have_not(state, question, peer_id),
+        Request::Metainfo { info_hash } => ask_door::metainfo(state, info_hash),
+        _ => Ok(Reply::err(Code::Internal, "this is no question")),
+    }
 }

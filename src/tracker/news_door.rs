@@ -1,4 +1,5 @@
-//! `subscribe`: from then on the tracker speaks, and this connection's thread waits for news.
+//! `subscribe`: from then on the tracker speaks, and this connection's thread waits for news and
+//! questions. Who is not logged in is asked, and told nothing.
 
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
@@ -13,8 +14,9 @@ use crate::registry::missed::missed;
 use crate::registry::refused::Refused;
 use crate::runtime::channel::Channel;
 
+use super::ask_door;
 use super::client::encode;
-use super::hub::Subscription;
+use super::hub::{Heard, Subscription};
 use super::session::Login;
 use super::state::State;
 
@@ -24,7 +26,7 @@ const PING: Duration = Duration::from_secs(30);
 /// What a listener is told first, and from where on it is told more.
 pub struct Stream {
     subscription: Subscription,
-    login: Login,
+    login: Option<Login>,
     first: Vec<u8>,
     /// How many facts are in what is told first.
     taken: u64,
@@ -32,13 +34,20 @@ pub struct Stream {
 
 /// Begins to listen. First we listen, then we look at what was missed: so nothing falls between,
 /// and what is in both is told by its number.
-pub fn subscribe(state: &State, login: &Login, since: Option<Stamp>) -> Result<Stream, Refused> {
-    let user = login.user;
+pub fn subscribe(
+    state: &State,
+    login: Option<&Login>,
+    since: Option<Stamp>,
+) -> Result<Stream, Refused> {
+    let user = login.map(|login| login.user);
     let subscription = state.hub.subscribe(user);
     let subscription = subscription.map_err(|many| Refused::Full(many.to_string()))?;
-    let (missed, latest, taken) = state.known.look_now(|now| {
-        let missed = missed(&now.facts, user, since);
-        (missed, now.facts.latest(), now.taken)
+    let (missed, latest, taken) = state.known.look_now(|now| match user {
+        Some(user) => {
+            let missed = missed(&now.facts, user, since);
+            (missed, now.facts.latest(), now.taken)
+        }
+        None => (Vec::new(), None, now.taken),
     });
     // With this cursor, whoever loses the stream before the first news loses nothing.
     let cursor = latest.map(|stamp| stamp.to_string());
@@ -48,23 +57,32 @@ pub fn subscribe(state: &State, login: &Login, since: Option<Stamp>) -> Result<S
     }
     Ok(Stream {
         subscription,
-        login: login.clone(),
+        login: login.cloned(),
         first,
         taken,
     })
 }
 
-/// Writes news until the listener goes, is too slow, or is logged in no longer.
+/// Writes what is heard until the listener goes, is too slow, or is logged in no longer.
 pub fn serve(state: &State, mut channel: Channel, stream: Stream) -> io::Result<()> {
     send(state, &mut channel, &stream.first)?;
     loop {
         let line = match stream.subscription.heard.recv_timeout(PING) {
-            Ok(heard) if heard.taken <= stream.taken => continue,
-            Ok(heard) => heard.line,
+            Ok(Heard::News { taken, .. }) if taken <= stream.taken => continue,
+            Ok(Heard::News { line, .. }) => line,
+            Ok(Heard::Question { number, .. }) if channel.stream().is_over() => {
+                ask_door::not_asked(state, number);
+                return Ok(());
+            }
+            Ok(Heard::Question { number, file }) => NewsLine::Who {
+                question: number,
+                file,
+            },
             Err(RecvTimeoutError::Timeout) => NewsLine::Ping,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         };
-        if !state.known.look(|facts| stream.login.counts(facts)) {
+        let counts = |login: &Login| state.known.look(|facts| login.counts(facts));
+        if !stream.login.as_ref().is_none_or(counts) {
             return Ok(());
         }
         send(state, &mut channel, &bytes(&line))?;

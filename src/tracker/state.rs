@@ -1,9 +1,9 @@
 //! What the tracker's threads share, and what can be done with what is everybody's.
 //!
 //! The shares are behind one lock, the swarms behind another; the facts of groups and their
-//! swarms behind two more; nobody holds two. Where a request concerns both, it looks at one, lets
+//! swarms behind two more, the questions to peers behind one; nobody holds two. Where a request concerns both, it looks at one, lets
 //! go, and looks at the other: what may have changed between is looked at again, or does no harm.
-//! Not here: accounts (`account_door`) and groups (`group_door`).
+//! Not here: accounts (`account_door`), groups (`group_door`) and questions (`ask_door`).
 
 use std::collections::HashSet;
 use std::net::{IpAddr, SocketAddr};
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{Condvar, Mutex, RwLock};
 
 use crate::announce::request::{AnnounceRequest, Event};
 use crate::announce::response::AnnounceResponse;
@@ -25,6 +25,7 @@ use crate::registry::Seconds;
 use crate::registry::attempts::Attempts;
 use crate::registry::change::MAX_INFO;
 use crate::registry::facts::Facts;
+use crate::registry::question::{Found, Questions};
 use crate::registry::refused::Refused;
 use crate::registry::shares::{OfferError, Offered, Share, Shares};
 use crate::registry::swarms::{Member, SwarmError, Swarms};
@@ -63,6 +64,10 @@ pub struct State {
     pub hub: Arc<Hub>,
     pub passwords: Passwords,
     pub attempts: Mutex<Attempts>,
+    /// What is asked of the peers just now.
+    pub questions: Mutex<Questions>,
+    /// Notified when one of them has answered.
+    pub answered: Condvar,
     /// The swarms of groups: announced by members, shown to members.
     pub group_crowd: Crowd,
     started: Instant,
@@ -117,6 +122,8 @@ impl State {
             hub,
             passwords: Passwords::new(),
             attempts: Mutex::new(Attempts::new()),
+            questions: Mutex::default(),
+            answered: Condvar::new(),
             group_crowd: Crowd::new(config.swarms, config.interval),
             started: Instant::now(),
             shares: RwLock::new(Shares::new(config.shares)),
@@ -318,18 +325,7 @@ impl State {
                 limit: MAX_INFO,
             });
         }
-        // What a group shares is no business of others, its info hash included.
-        let source = upload.metainfo.source.as_deref();
-        if let Some(id) = source.and_then(|source| source.parse().ok()) {
-            let named = |facts: &Facts| {
-                facts
-                    .group_name(id)
-                    .or_else(|| Some(facts.group(id)?.made()?.name.clone()))
-            };
-            if let Some(group) = self.known.look(named) {
-                return Err(Refused::OfAGroup(group));
-            }
-        }
+        self.refuse_of_a_group(&upload.metainfo)?;
         let old = self
             .find(&upload.group, &upload.name)
             .map(|share| share.info_hash);
@@ -384,6 +380,35 @@ impl State {
         Ok(uploaded)
     }
 
+    /// What a group shares is no business of others, its info hash included.
+    pub(super) fn refuse_of_a_group(&self, metainfo: &Metainfo) -> Result<(), Refused> {
+        let source = metainfo.source.as_deref();
+        let Some(id) = source.and_then(|source| source.parse().ok()) else {
+            return Ok(());
+        };
+        let named = |facts: &Facts| {
+            facts
+                .group_name(id)
+                .or_else(|| Some(facts.group(id)?.made()?.name.clone()))
+        };
+        match self.known.look(named) {
+            Some(group) => Err(Refused::OfAGroup(group)),
+            None => Ok(()),
+        }
+    }
+
+    /// The public share with this info hash.
+    pub(super) fn shared(&self, info_hash: &InfoHash) -> Option<Found> {
+        let shares = self.shares.read();
+        let mut shares = shares.iter().map(|(_, _, share)| share);
+        let share = shares.find(|share| share.info_hash == *info_hash)?;
+        Some(Found {
+            info_hash: share.info_hash,
+            size: share.size,
+            info: share.info.clone(),
+        })
+    }
+
     pub fn download(&self, name: &FileName) -> Result<Share, Refused> {
         let share = self.find(&GroupName::public(), name);
         share.ok_or_else(|| not_shared(name))
@@ -435,6 +460,7 @@ impl State {
         };
         self.crowd.sweep(now);
         self.group_crowd.sweep(now);
+        self.questions.lock().forget(now);
         let empty: HashSet<InfoHash> = self.crowd.look(|swarms| {
             let is_empty = |hash: &InfoHash| population(swarms.counts(hash)) == 0;
             shared.into_iter().filter(is_empty).collect()

@@ -403,7 +403,7 @@ impl Writer {
             for (taken, entry, told) in told {
                 let (cursor, news) = (entry.stamp, told.news);
                 let line = NewsLine::News { cursor, news };
-                let heard = Heard { taken, line };
+                let heard = Heard::News { taken, line };
                 let hears = |user: &&UserId| told.to.has(facts, **user);
                 let to = listeners.iter().filter(hears);
                 lines.extend(to.map(|user| (*user, heard.clone())));

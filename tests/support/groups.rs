@@ -389,6 +389,7 @@ impl Member {
                 .into_iter()
                 .collect(),
             sha256: None,
+            listed: true,
         };
         Some(share)
     }

@@ -10,6 +10,8 @@
 //! = alice/upload/x bob/download/x    two files that are equal by now
 //! ```
 //!
+//! `$port` in a command is the port of the first tracker.
+//!
 //! `UPDATE_TRANSCRIPTS=1 cargo test --test transcripts` writes what was printed into them: look at
 //! the difference before you keep it.
 
@@ -191,6 +193,8 @@ pub fn play(
         .join(name);
     let text = fs::read_to_string(&path).unwrap();
     let steps = parse(&text);
+    let first = tracker_info.split_whitespace().next().unwrap_or_default();
+    let port = first.rsplit(':').next().unwrap_or_default();
     let temp = tempfile::tempdir().unwrap();
     let mut people: BTreeMap<String, Person> = BTreeMap::new();
     for step in &steps {
@@ -236,10 +240,11 @@ pub fn play(
             } => {
                 let person = people.get_mut(&who).unwrap();
                 let until = Instant::now() + PATIENCE;
-                let mut lines = person.seat.run(&command, &answers);
+                let typed = command.replace("$port", port);
+                let mut lines = person.seat.run(&typed, &answers);
                 while again && !all_match(&printed, &lines) && Instant::now() < until {
                     std::thread::sleep(Duration::from_millis(50));
-                    lines = person.seat.run(&command, &answers);
+                    lines = person.seat.run(&typed, &answers);
                 }
                 let mut got = person.sort(lines);
                 // An empty line ends a step of the transcript.

@@ -7,7 +7,7 @@ use std::time::Instant;
 use crossbeam_channel::Sender;
 use parking_lot::RwLock;
 
-use crate::control::names::{GroupName, UserName};
+use crate::control::names::{FileName, GroupName, UserName};
 use crate::peer::connection::Shared;
 use crate::peer::disk::DiskJob;
 use crate::peer::hashing::{HashOutcome, Purpose};
@@ -16,7 +16,7 @@ use crate::peer::view::{CallOutcome, PeerRow, TorrentView};
 use crate::storage::{Storage, StorageError};
 use crate::torrent::Torrent;
 use crate::torrent::bitfield::Bitfield;
-use crate::torrent::id::{ConnId, InfoHash};
+use crate::torrent::id::{ConnId, FileHash, InfoHash};
 use crate::torrent::layout::Layout;
 
 use super::{Engine, Input};
@@ -45,6 +45,12 @@ pub enum Command {
     AddUser {
         info_hash: InfoHash,
         user: UserName,
+        reply: Sender<Result<(), EngineError>>,
+    },
+    /// The SHA-256 of its one file, which is shared.
+    LearnSha256 {
+        info_hash: InfoHash,
+        sha256: FileHash,
         reply: Sender<Result<(), EngineError>>,
     },
     /// Forget the torrent; its files stay.
@@ -101,6 +107,10 @@ pub enum Command {
         group: GroupName,
         reply: Sender<()>,
     },
+    /// The user asks for this file now, or for none any more.
+    Asking {
+        file: Option<FileName>,
+    },
     /// Ask for tickets again that the tracker has refused.
     AskForTickets,
     Stop,
@@ -155,6 +165,11 @@ impl Engine {
                 user,
                 reply,
             } => drop(reply.send(self.add_user(now, info_hash, &user))),
+            Command::LearnSha256 {
+                info_hash,
+                sha256,
+                reply,
+            } => drop(reply.send(self.learn_sha256(info_hash, sha256))),
             Command::Remove { info_hash, reply } => drop(reply.send(self.remove(now, info_hash))),
             Command::AddAddresses {
                 info_hash,
@@ -190,6 +205,7 @@ impl Engine {
                 self.left_group(now, &group);
                 let _ = reply.send(());
             }
+            Command::Asking { file } => self.asking = file,
             Command::AskForTickets => self.ask_for_tickets(now),
             Command::Stop => {}
         }
@@ -204,7 +220,11 @@ impl Engine {
             remembered,
         } = addition;
         let metainfo = beginning.metainfo.clone();
-        if let Some(there) = self.torrents.get(&metainfo.info_hash) {
+        if let Some(there) = self.torrents.get_mut(&metainfo.info_hash) {
+            if there.list(&beginning) {
+                self.write_record(&self.torrents[&metainfo.info_hash], false);
+                return Ok(());
+            }
             return Err(EngineError::Twice(there.name().to_string()));
         }
         let none = Bitfield::none(metainfo.layout.pieces());
@@ -371,6 +391,18 @@ impl Engine {
         Ok(())
     }
 
+    fn learn_sha256(&mut self, info_hash: InfoHash, sha256: FileHash) -> Result<(), EngineError> {
+        let torrent = self.torrents.get_mut(&info_hash);
+        let torrent = torrent.ok_or(EngineError::Unknown)?;
+        if let Some(share) = &mut torrent.share {
+            share.sha256 = Some(sha256);
+        }
+        if let Some(torrent) = self.torrents.get(&info_hash) {
+            self.write_record(torrent, false);
+        }
+        Ok(())
+    }
+
     pub(super) fn remove(&mut self, now: Instant, info_hash: InfoHash) -> Result<(), EngineError> {
         let mut torrent = self
             .torrents
@@ -381,6 +413,9 @@ impl Engine {
         }
         torrent.disconnect_all(now);
         torrent.announce_stopped(self.identity, &self.announcer);
+        if let Some(folder) = &self.upload_folder {
+            folder.withdrawn(torrent.path());
+        }
         self.disk.queue(DiskJob::Forget(info_hash));
         self.awaited.retain(|call| call.info_hash != info_hash);
         Ok(())

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 use crate::announce::request::{AnnounceRequest, Event};
 use crate::control::request::{Holder, Upload};
 use crate::peer::announcer::{Announced, Announcer, Tracker};
+use crate::storage::resume::Share;
 
-use super::{Identity, Managed, Published};
+use super::{Beginning, Identity, Managed, Published};
 
 /// A seed calls addresses that it learns of a little later: downloaders call it first.
 const SEED_CALLS_AFTER: Duration = Duration::from_secs(3);
@@ -132,9 +133,23 @@ impl Managed {
         }
     }
 
+    /// What was served because it was asked for is shared from now on, if that is what somebody
+    /// begins. Whether it is.
+    pub fn list(&mut self, begin: &Beginning) -> bool {
+        let listed = |share: &&Share| share.listed && share.group.is_public();
+        let listed = begin.share.as_ref().filter(listed);
+        let unlisted = self.share.as_ref().is_some_and(|share| !share.listed);
+        let (true, Some(share)) = (unlisted, listed) else {
+            return false;
+        };
+        self.share = Some(share.clone());
+        self.published = begin.published.map(Published::At);
+        true
+    }
+
     /// Offers what is complete to its group: the user is a holder from now on, if that was not so.
     pub(super) fn offer(&self, us: Identity, announcer: &Announcer) {
-        if let Some(share) = &self.share {
+        if let Some(share) = self.share.as_ref().filter(|share| share.listed) {
             let metainfo = (*self.shared.metainfo).clone();
             let holder = Holder {
                 peer_id: us.peer_id,

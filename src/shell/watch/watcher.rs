@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -152,14 +152,14 @@ impl Watcher {
                 }
                 recv(after(next.saturating_duration_since(Instant::now()))) -> _ => {}
             }
-            let now = Instant::now();
-            if now >= next {
-                if self.follow().is_err() {
-                    // The peer ends, and we shall with it.
-                    next = now + PAUSE;
-                    continue;
+            if Instant::now() >= next {
+                let took = self.look();
+                // An error means that the peer ends, and we shall with it.
+                if took.is_some() && self.follow().is_err() {
+                    log::debug!(target: "watch", "the engine has ended");
                 }
-                next = Instant::now() + PAUSE.max(now.elapsed() * REST);
+                let pause = took.unwrap_or_default() * REST;
+                next = Instant::now() + pause.max(PAUSE);
             }
             self.hash_waiting();
             self.tell();
@@ -171,21 +171,27 @@ impl Watcher {
         self.tasks.values().for_each(HashTask::cancel);
     }
 
-    /// Looks at the folder, and does what follows from it.
-    fn follow(&mut self) -> Result<(), PeerError> {
+    /// Looks at the folder. How long that took; None if it cannot be listed.
+    fn look(&mut self) -> Option<Duration> {
+        let since = Instant::now();
         match Look::at(&self.folder, self.mode, self.known.keys()) {
             Ok(look) => {
                 self.look = look.after(&self.look);
                 self.blind = false;
+                Some(since.elapsed())
             }
             Err(error) => {
                 if !std::mem::replace(&mut self.blind, true) {
                     let folder = self.folder.display();
                     log::warn!(target: "watch", "{folder} cannot be watched just now: {error}");
                 }
-                return Ok(());
+                None
             }
         }
+    }
+
+    /// Does what follows from the look.
+    fn follow(&mut self) -> Result<(), PeerError> {
         self.compare_with_engine()?;
         self.waiting.clear();
         for step in changes(&self.look, &self.known) {
@@ -248,6 +254,7 @@ impl Watcher {
     fn is_ours(&self, torrent: &TorrentView) -> bool {
         let public = |share: &Share| share.group.is_public();
         torrent.finished
+            && !torrent.is_unlisted()
             && torrent.share.as_ref().is_some_and(public)
             && torrent.path.parent() == Some(&self.folder)
     }
@@ -299,15 +306,22 @@ impl Watcher {
     }
 
     fn withdraw_all(&mut self) {
-        for (name, known) in std::mem::take(&mut self.known) {
-            match known.fate {
-                Fate::Shared(info_hash) => self.unshare(&name, info_hash, "by the user's wish"),
-                Fate::Unshared => drop(self.known.insert(name, known)),
-                _ => {}
+        let known = std::mem::take(&mut self.known);
+        let (unshared, others) = known
+            .into_iter()
+            .partition(|(_, known)| known.fate == Fate::Unshared);
+        self.known = unshared;
+        let others: BTreeMap<OsString, Known> = others;
+        let mut count = 0;
+        for (name, known) in others {
+            if let Fate::Shared(info_hash) = known.fate {
+                self.unshare(&name, info_hash, "by the user's wish");
+                count += 1;
             }
         }
         self.trackers_rest_until = None;
         self.pay();
+        self.found.lock().shared = count;
     }
 
     /// Tells trackers what they have not been told.
@@ -316,8 +330,8 @@ impl Watcher {
             if self.trackers_rest() {
                 return;
             }
-            let request = offering::stop_share(self.holder, info_hash, share.clone());
-            match self.link.request(&request) {
+            let (share, held) = (share.clone(), true);
+            match offering::withdraw(&mut self.link, self.holder, info_hash, share, held) {
                 Err(error) if error.is_unreachable() => self.let_trackers_rest(),
                 // One that does not know it has nothing to forget.
                 Ok(_) | Err(_) => drop(self.owed.remove(&info_hash)),
@@ -406,13 +420,13 @@ impl Watcher {
         let metainfo = Arc::new(made.metainfo);
         let info_hash = metainfo.info_hash;
         let there = self.engine.torrent(info_hash).ok()?;
-        if let Some(there) = there {
+        if let Some(there) = there.filter(|there| !there.is_unlisted()) {
             return Some(match there.path.parent() == Some(self.folder.as_path()) {
                 true => Fate::Shared(info_hash),
                 false => Fate::LeftAlone(format!("it is here already: {}", there.path.display())),
             });
         }
-        let share = match offering::share(&metainfo, GroupName::public(), Vec::new(), None) {
+        let share = match offering::share(&metainfo, GroupName::public(), Vec::new()) {
             Ok(share) => share,
             Err(error) => return Some(leave_alone(name, Fate::LeftAlone(error.to_string()))),
         };
@@ -515,7 +529,7 @@ fn fate_of(error: &MakeError) -> Option<Fate> {
 /// Tells the user, once.
 fn leave_alone(name: &OsStr, fate: Fate) -> Fate {
     if let Fate::LeftAlone(why) = &fate {
-        log::warn!(target: "watch", "{} is not shared: {why}", Path::new(name).display());
+        log::warn!(target: "watch", "{} is not shared: {why}", name.display());
     }
     fate
 }

@@ -6,6 +6,11 @@ N        = 1
 PEER     = 127.0.0.1:7600
 UPLOAD   = upload
 DOWNLOAD = download
+# The folder of a batch run, and where the page about it goes, if it is wanted.
+DIR     ?=
+REPORT  ?=
+# Clients of the batch run that `make bench-batch` measures.
+CLIENTS  = 200
 # What of the upload folder is shared with everybody: off, files or folders.
 WATCH    = files
 # Inputs for each decoder in `make fuzz`.
@@ -16,13 +21,14 @@ SEED    ?=
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer menu demo test check fuzz torture bench bench-noise bench-sync build cargo
+.PHONY: help tracker peer menu demo swarm test check fuzz torture bench bench-noise bench-sync bench-batch build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
 	@echo "make peer      build a peer and start it          PEER=$(PEER) INFO=$(INFO) UPLOAD=$(UPLOAD) WATCH=$(WATCH) DOWNLOAD=$(DOWNLOAD)"
 	@echo "make menu      the same, and it asks what to seed and what to download"
 	@echo "make demo      a tracker and four peers at work, in under a minute"
+	@echo "make swarm     run the batch of a folder: a tracker, and a peer for each in1.txt ...   DIR=$(DIR) REPORT=$(REPORT)"
 	@echo "make test      every test"
 	@echo "make check     every test, and: format, clippy, docs, $(INPUTS) hostile inputs to each decoder"
 	@echo "make fuzz      the hostile inputs alone            INPUTS=$(INPUTS)"
@@ -30,6 +36,7 @@ help:
 	@echo "make bench     all that is measured:"
 	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
 	@echo "make bench-sync    how fast a tracker catches up with 100,000 facts"
+	@echo "make bench-batch   how long a batch run of many clients takes, and its memory   CLIENTS=$(CLIENTS)"
 
 tracker: build
 	@$(BIN)/tracker $(INFO) $(N)
@@ -42,6 +49,10 @@ menu: build
 
 demo: build
 	@$(BIN)/peer --demo
+
+swarm: build
+	@test -n "$(DIR)" || { echo "Say in which folder in1.txt, in2.txt ... are: make swarm DIR=..."; exit 1; }
+	@$(BIN)/peer --batch "$(DIR)" $(if $(REPORT),--report "$(REPORT)")
 
 test: cargo
 	cargo test --locked
@@ -60,13 +71,16 @@ fuzz: cargo
 torture: cargo
 	MINI_TORTURE_SECONDS=$(SECONDS) MINI_TORTURE_SEED=$(SEED) cargo test --locked --test torture -- --nocapture
 
-bench: bench-noise bench-sync
+bench: bench-noise bench-sync bench-batch
 
 bench-noise: cargo
 	cargo bench --locked --bench noise
 
 bench-sync: cargo
 	cargo bench --locked --bench catch_up
+
+bench-batch: cargo
+	MINI_BENCH_CLIENTS=$(CLIENTS) cargo bench --locked --bench batch
 
 build: cargo
 	@test -x $(BIN)/peer || echo "Building. The first time this takes a minute or two."

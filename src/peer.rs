@@ -21,6 +21,7 @@ pub mod account;
 pub mod addresses;
 pub mod announcer;
 pub mod asking;
+pub mod batch;
 pub mod channel;
 pub mod connection;
 pub mod dial;
@@ -73,7 +74,8 @@ use accept::Acceptor;
 use account::Account;
 use announcer::Announcer;
 use asking::Asked;
-use connection::Limits;
+use batch::{Batch, Note};
+use connection::{Limits, MAX_ORDERS};
 use dial::Dialer;
 use disk::Disk;
 use engine::{Addition, Command, Engine, EngineError, Input};
@@ -110,6 +112,8 @@ pub struct Config {
     /// Let only members know of a group's torrents. Tests switch it off to show that what is
     /// refused would succeed otherwise.
     pub check_tickets: bool,
+    /// In a batch run it is otherwise than at home.
+    pub batch: Option<Batch>,
 }
 
 impl Config {
@@ -121,6 +125,7 @@ impl Config {
             upload: None,
             slots: DEFAULT_SLOTS.get(),
             check_tickets: true,
+            batch: None,
         }
     }
 }
@@ -173,6 +178,7 @@ pub struct Peer {
     pub membership: Arc<Membership>,
     /// Who answers us.
     pub trackers: Arc<Trackers>,
+    notes: Option<Sender<Note>>,
     pub limits: Arc<Limits>,
     pub pool: Arc<HashPool>,
     pub open_files: Arc<OpenFiles>,
@@ -191,28 +197,40 @@ impl Peer {
         let listener = Listener::bind(config.listen, stop.clone()).map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
         let mut rng = rand::rng();
-        let peer_id = folder.peer_id(rng.random())?;
+        let peer_id = match &config.batch {
+            Some(batch) => batch.peer_id,
+            None => folder.peer_id(rng.random())?,
+        };
         let identity = Identity {
             peer_id,
             port: address.port(),
         };
 
-        let (inputs, inbox) = bounded(INPUTS);
+        let in_batch = config.batch.is_some();
+        let (inputs, inbox) = bounded(if in_batch { batch::INPUTS } else { INPUTS });
         let (to_news, news) = unbounded();
         let connections = Arc::new(Threads::new());
         let limits = Arc::new(Limits {
             up: RateLimit::none(),
             down: RateLimit::none(),
+            orders: if in_batch { batch::ORDERS } else { MAX_ORDERS },
         });
         let pool = Arc::new(HashPool::new()?);
         let membership = Membership::new(&config.trackers, config.check_tickets)?;
         let membership = Arc::new(membership);
         let account = Arc::new(Account::new(membership.keys.public));
         let trackers = Arc::new(Trackers::new(config.trackers, to_news.clone()));
+        let notes = config.batch.as_ref().and_then(|batch| batch.notes.clone());
         let contacts = Contacts {
             trackers: trackers.clone(),
             account: account.clone(),
             membership: membership.clone(),
+            notes: notes.clone(),
+        };
+        let dialers = if in_batch {
+            batch::DIALERS
+        } else {
+            dial::THREADS
         };
         let open_files = Arc::<OpenFiles>::default();
         let upload_folder = config.upload.map(|folder| {
@@ -230,7 +248,7 @@ impl Peer {
             to_self: inputs.clone(),
             news: to_news.clone(),
             announcer: Announcer::start(contacts.clone(), &inputs)?,
-            dialer: Dialer::start(&membership, &inputs, &stop)?,
+            dialer: Dialer::start(dialers, &membership, &inputs, &stop)?,
             disk: Disk::start(folder.clone(), inputs.clone())?,
             pool: pool.clone(),
             threads: connections.clone(),
@@ -242,6 +260,7 @@ impl Peer {
             asking: None,
             slots: config.slots,
             seed: rng.random(),
+            batch: config.batch,
             torrents: HashMap::new(),
             next_conn: 0,
             tracker_connections: 0,
@@ -270,6 +289,7 @@ impl Peer {
             account,
             membership,
             trackers,
+            notes,
             limits,
             pool,
             open_files,
@@ -320,6 +340,7 @@ impl Peer {
             trackers: self.trackers.clone(),
             account: self.account.clone(),
             membership: self.membership.clone(),
+            notes: self.notes.clone(),
         };
         TrackerLink::new(contacts, stop)
     }

@@ -1,6 +1,7 @@
 //! What people see: prompts, lists, bars.
 
 pub mod asking;
+pub mod batch;
 pub mod completion;
 pub mod demo;
 pub mod groups;

@@ -12,6 +12,7 @@ pub mod bitfield;
 pub mod choker;
 mod downloading;
 pub mod event;
+mod fair;
 pub mod fetch;
 pub mod id;
 pub mod layout;
@@ -35,6 +36,7 @@ use bitfield::Bitfield;
 use choker::Choker;
 pub use downloading::SNUB_AFTER;
 pub use event::{Effect, Event};
+use fair::Fair;
 use id::ConnId;
 use layout::{Layout, PieceIndex};
 use peer::Peer;
@@ -63,6 +65,8 @@ pub struct Torrent {
     choker: Choker,
     peers: BTreeMap<ConnId, Peer>,
     spread: Option<Spread>,
+    /// The sources give evenly.
+    fair: Option<Fair>,
     rng: StdRng,
 }
 
@@ -75,6 +79,7 @@ impl Torrent {
             choker: Choker::new(slots, seed.wrapping_add(1)),
             peers: BTreeMap::new(),
             spread: None,
+            fair: None,
             rng: StdRng::seed_from_u64(seed.wrapping_add(2)),
             layout,
         }
@@ -158,6 +163,10 @@ impl Torrent {
                 uploaded,
             } => {
                 self.traffic(now, conn, downloaded, uploaded);
+            }
+            Event::Calling { calling } => {
+                self.calling(now, calling);
+                self.fill_idle(now, effects);
             }
             Event::Tick => self.tick(now, effects),
         }

@@ -18,6 +18,7 @@
 pub mod accept;
 pub mod account_door;
 pub mod ask_door;
+pub mod batch_door;
 pub mod classic_door;
 pub mod client;
 pub mod config;

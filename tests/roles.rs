@@ -249,6 +249,12 @@ have_not 00000000000000ff -mb0100-aaaaaaaaaaaa
     everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
 metainfo 0000000000000000000000000000000000000000
     everybody: ERR not_found nobody shares 0000000000000000000000000000000000000000 with everybody, and no question has found it of late: ask again
+batch_join 1 job
+    everybody: ERR bad_request This tracker runs no batch
+batch_offer a.txt 5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d
+    everybody: ERR bad_request Join the batch run first: batch_join <rank> <job>
+batch_wait offered
+    everybody: ERR bad_request Join the batch run first: batch_join <rank> <job>
 trackers
     everybody: OK 0
 stats
@@ -326,6 +332,9 @@ const LINES: &[&str] = &[
     "hashing 00000000000000ff 5 -mb0100-aaaaaaaaaaaa 7000",
     "have_not 00000000000000ff -mb0100-aaaaaaaaaaaa",
     "metainfo 0000000000000000000000000000000000000000",
+    "batch_join 1 job",
+    "batch_offer a.txt 5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d",
+    "batch_wait offered",
     "trackers",
     "stats",
     "help",

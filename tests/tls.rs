@@ -105,6 +105,7 @@ fn link(trackers: Vec<TrackerAddress>) -> TrackerLink {
         trackers,
         account,
         membership,
+        notes: None,
     };
     TrackerLink::new(contacts, Stop::new())
 }

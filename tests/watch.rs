@@ -414,8 +414,7 @@ fn folders_are_shared_if_asked_and_everything_ends_with_off() {
     wait_for_none(&tracker, "course");
     assert!(entry(&tracker, "file.txt").is_some());
 
-    // A group's file in that folder is everybody's, too: this is said, and nothing of a group
-    // gets there unnoticed.
+    // A group's file in that folder is everybody's, too, and this is said.
     for line in [
         "create_user alice wonderland",
         "login alice wonderland",
@@ -428,8 +427,24 @@ fn folders_are_shared_if_asked_and_everything_ends_with_off() {
         .line_with("File uploaded successfully: file.txt");
     seed.program
         .line_with("It lies in upload/, so it is shared with everybody, too.");
-    seed.program
-        .type_line("download_file cs101 file.txt upload/copy.txt");
+    // What others share with the group does not get into such a folder at all.
+    let bob = Watcher::place(temp.path(), "bob", tracker.local_addr());
+    let mut bob = Watcher::start(&bob, "files");
+    for line in [
+        "create_user bob builder",
+        "login bob builder",
+        "join_group cs101",
+    ] {
+        bob.program.type_line(line);
+    }
+    bob.program.line_with("Join request made");
+    seed.program.type_line("accept_request cs101 bob");
+    seed.program.line_with("User accepted");
+    bob.program
+        .type_line("download_file cs101 file.txt upload/");
+    bob.program
+        .line_with("upload/ is shared with everybody, and file.txt is for cs101 only");
+    bob.quit();
     seed.program.type_line("watch off");
     seed.program
         .line_with("upload/ is not watched any more: 1 file is no longer shared");

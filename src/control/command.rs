@@ -9,6 +9,7 @@ use crate::announce::request::Event;
 use crate::torrent::id::{FileHash, InfoHash, PeerId};
 
 use super::key::PeerKey;
+use super::muster::Step;
 use super::names::{FileName, GroupName, UserName};
 use super::password::Password;
 use super::stamp::Stamp;
@@ -308,6 +309,12 @@ pub const COMMANDS: &[Command] = &[
     control("have_not", &[need("question", Kind::Token), need("peer_id", Kind::PeerId)], "Answers `WHO`: the sender does not have it"),
     control("metainfo", &[need("info_hash", Kind::InfoHash)],
             "Answers as `download_file` does, for what everybody shares or `ask` has found lately"),
+    control("batch_join", &[need("rank", Kind::Number), need("job", Kind::Token)],
+            "Only in a batch run: this connection is the client with that rank. When it ends before the run, the run ends"),
+    control("batch_offer", &[need("name", Kind::File), need("info_hash", Kind::InfoHash)],
+            "Only in a batch run: the client owns this content"),
+    control("batch_wait", &[need("step", Kind::OneOf(Step::NAMES))],
+            "Only in a batch run: answers when all clients have come so far; after `offered` with what each name stands for, one a line: info hash, rank of whose content it is, name"),
     control("trackers", &[], "Every tracker of tracker_info.txt as this one sees it, one a line: number, address, state, lag in milliseconds, facts, digest"),
     control("stats", &[], "What the tracker counts, one `name value` a line"),
     control("help", &[], "This list"),

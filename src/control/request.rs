@@ -13,6 +13,7 @@ use crate::torrent::metainfo::{Metainfo, MetainfoError};
 use super::command::{self, Arguments, Body, Command, CommandError, Place};
 use super::frame::{Frame, LineError};
 use super::key::PeerKey;
+use super::muster::Step;
 use super::names::{FileName, GroupName, UserName};
 use super::password::Password;
 use super::question::QuestionNumber;
@@ -105,6 +106,12 @@ pub enum Request {
     },
     /// `metainfo <info_hash>`
     Metainfo { info_hash: InfoHash },
+    /// `batch_join <rank> <job>`
+    BatchJoin { rank: u32, job: String },
+    /// `batch_offer <name> <info_hash>`
+    BatchOffer { name: FileName, info_hash: InfoHash },
+    /// `batch_wait <step>`
+    BatchWait { step: Step },
     /// `trackers`
     Trackers,
     /// `stats`
@@ -196,6 +203,9 @@ impl Request {
             | Request::Hashing { .. }
             | Request::HaveNot { .. }
             | Request::Metainfo { .. }
+            | Request::BatchJoin { .. }
+            | Request::BatchOffer { .. }
+            | Request::BatchWait { .. }
             | Request::Trackers
             | Request::Stats
             | Request::Help
@@ -251,8 +261,9 @@ impl Request {
         let of_group = || parse_of_group(&args).transpose();
         let of_file = || parse_of_file(&args, &frame.body).transpose();
         let of_question = || parse_of_question(&args, &frame.body).transpose();
+        let of_batch = || parse_of_batch(&args).transpose();
         let parsed = of_account.map(Ok).or_else(of_group).or_else(of_file);
-        let parsed = parsed.or_else(of_question);
+        let parsed = parsed.or_else(of_question).or_else(of_batch);
         // Only a row of the table that has no arm here: a test looks for that.
         parsed.unwrap_or_else(|| Err(unknown(command.name).into()))
     }
@@ -374,6 +385,9 @@ impl Request {
             } => words(&[&"hashing", question, size, &holder.peer_id, &holder.port]),
             Request::HaveNot { question, peer_id } => words(&[&"have_not", question, peer_id]),
             Request::Metainfo { info_hash } => words(&[&"metainfo", info_hash]),
+            Request::BatchJoin { rank, job } => words(&[&"batch_join", rank, job]),
+            Request::BatchOffer { name, info_hash } => words(&[&"batch_offer", name, info_hash]),
+            Request::BatchWait { step } => words(&[&"batch_wait", step]),
             Request::Trackers => Frame::new(["trackers"]),
             Request::Stats => Frame::new(["stats"]),
             Request::Help => Frame::new(["help"]),
@@ -524,6 +538,24 @@ fn parse_of_question(args: &Typed<'_>, body: &[u8]) -> Result<Option<Request>, R
         },
         "metainfo" => Request::Metainfo {
             info_hash: args.value("info_hash")?,
+        },
+        _ => return Ok(None),
+    }))
+}
+
+/// What the clients of a batch run say.
+fn parse_of_batch(args: &Typed<'_>) -> Result<Option<Request>, RequestError> {
+    Ok(Some(match args.command.name {
+        "batch_join" => Request::BatchJoin {
+            rank: args.value("rank")?,
+            job: args.value("job")?,
+        },
+        "batch_offer" => Request::BatchOffer {
+            name: args.value("name")?,
+            info_hash: args.value("info_hash")?,
+        },
+        "batch_wait" => Request::BatchWait {
+            step: args.value("step")?,
         },
         _ => return Ok(None),
     }))
@@ -777,6 +809,17 @@ mod tests {
                 holder,
                 sha256: Some(FileHash([0x5a; 32])),
             })),
+            Request::BatchJoin {
+                rank: 7,
+                job: "4711-1".into(),
+            },
+            Request::BatchOffer {
+                name: "file1".parse().unwrap(),
+                info_hash: InfoHash([9; 20]),
+            },
+            Request::BatchWait {
+                step: Step::Finished,
+            },
             Request::Trackers,
             Request::Stats,
             Request::Help,

@@ -34,11 +34,15 @@ pub enum Standing {
 struct Known {
     state: State,
     failures: u32,
+    /// When somebody named it last: those who were named first are called first.
+    named: u64,
 }
 
 #[derive(Default)]
 pub struct AddressBook {
     known: HashMap<SocketAddr, Known>,
+    /// How often somebody has named an address.
+    named: u64,
 }
 
 impl AddressBook {
@@ -51,7 +55,10 @@ impl AddressBook {
         if address.port() == 0 || address.ip().is_unspecified() || address.ip().is_multicast() {
             return;
         }
+        self.named += 1;
+        let named = self.named;
         if let Some(known) = self.known.get_mut(&address) {
+            known.named = named;
             // It failed, and is said to be there: worth another try soon.
             if let State::Due(at) = &mut known.state
                 && known.failures > 0
@@ -60,7 +67,12 @@ impl AddressBook {
             }
         } else if self.known.len() < MAX_ADDRESSES {
             let state = State::Due(now + delay);
-            self.known.insert(address, Known { state, failures: 0 });
+            let known = Known {
+                state,
+                failures: 0,
+                named,
+            };
+            self.known.insert(address, known);
         }
     }
 
@@ -73,13 +85,18 @@ impl AddressBook {
             Some(State::Dialing) => return Standing::ToBeCalled,
             Some(State::Due(_)) | None => {}
         }
-        let state = State::Due(now);
-        self.known.insert(address, Known { state, failures: 0 });
+        let known = Known {
+            state: State::Due(now),
+            failures: 0,
+            // Before all others.
+            named: 0,
+        };
+        self.known.insert(address, known);
         Standing::ToBeCalled
     }
 
-    /// At most `count` addresses to call now, of those that one `may` call. They count as being
-    /// called.
+    /// At most `count` addresses to call now, of those that one `may` call, in the order in which
+    /// they were named. They count as being called.
     pub fn take_due(
         &mut self,
         now: Instant,
@@ -87,15 +104,16 @@ impl AddressBook {
         may: impl Fn(SocketAddr) -> bool,
     ) -> Vec<SocketAddr> {
         let due = |known: &Known| matches!(known.state, State::Due(at) if at <= now);
-        let mut addresses: Vec<SocketAddr> = self
+        let mut addresses: Vec<(u64, SocketAddr)> = self
             .known
             .iter()
             .filter(|(_, known)| due(known))
-            .map(|(a, _)| *a)
-            .filter(|address| may(*address))
+            .filter(|(address, _)| may(**address))
+            .map(|(address, known)| (known.named, *address))
             .collect();
         addresses.sort_unstable();
-        addresses.truncate(count);
+        let addresses = addresses.into_iter().take(count);
+        let addresses: Vec<SocketAddr> = addresses.map(|(_, address)| address).collect();
         for address in &addresses {
             self.set(*address, State::Dialing);
         }
@@ -132,6 +150,7 @@ impl AddressBook {
                 Known {
                     state: State::Connected,
                     failures: 0,
+                    named: self.named,
                 },
             );
         }
@@ -160,8 +179,15 @@ impl AddressBook {
             Known {
                 state: State::Banned,
                 failures: 0,
+                named: self.named,
             },
         );
+    }
+
+    /// How many are being called.
+    pub fn calling(&self) -> usize {
+        let dialing = |known: &&Known| known.state == State::Dialing;
+        self.known.values().filter(dialing).count()
     }
 
     fn set(&mut self, address: SocketAddr, state: State) {
@@ -239,5 +265,21 @@ mod tests {
         book.ban(address);
         assert_eq!(book.name(now, address), Standing::Banned);
         assert!(book.take_due(now, 9, ANYONE).is_empty());
+    }
+
+    #[test]
+    fn who_was_named_first_is_called_first() {
+        let mut book = AddressBook::new();
+        let now = Instant::now();
+        let named = [3, 1, 2].map(|port| SocketAddr::from(([127, 0, 0, 1], port)));
+        for address in named {
+            book.learn(now, address, Duration::ZERO);
+        }
+        assert_eq!(book.take_due(now, 1, ANYONE), named[..1]);
+        assert_eq!(book.calling(), 1);
+        // Another list has come, in another order.
+        book.learn(now, named[2], Duration::ZERO);
+        book.learn(now, named[1], Duration::ZERO);
+        assert_eq!(book.take_due(now, 9, ANYONE), [named[2], named[1]]);
     }
 }

@@ -47,7 +47,7 @@ use super::shake::Shown;
 
 /// How many orders may wait for a writer. One that falls behind further is disconnected: the
 /// engine waits for nobody.
-const MAX_ORDERS: usize = 8192;
+pub const MAX_ORDERS: usize = 8192;
 
 /// How long a peer may be silent. Everybody sends a keep-alive every two minutes (BEP 3).
 pub const SILENCE: Duration = Duration::from_secs(150);
@@ -141,10 +141,13 @@ pub struct Shared {
     pub membership: Arc<Membership>,
 }
 
-/// The rate limits of the whole peer.
+/// The limits of the whole peer.
 pub struct Limits {
     pub up: RateLimit,
     pub down: RateLimit,
+    /// How many orders may wait for the writer of a connection. Their places take memory from the
+    /// start: half a megabyte for [`MAX_ORDERS`].
+    pub orders: usize,
 }
 
 /// Bytes of blocks that a connection has carried.
@@ -215,7 +218,7 @@ impl Connection {
         let (mut source, mut sink) = (handshaken.source, handshaken.sink);
         source.stream_mut().set_patience(SILENCE);
         sink.stream_mut().set_patience(SILENCE);
-        let (orders, inbox) = bounded(MAX_ORDERS);
+        let (orders, inbox) = bounded(shared.limits.orders);
         let counters = Arc::new(Counters::default());
         let link = Link {
             conn,

@@ -20,7 +20,7 @@ use super::membership::Membership;
 use super::shake::{self, CallError, HANDSHAKE};
 
 /// How many calls are under way at once.
-const THREADS: usize = 8;
+pub const THREADS: usize = 8;
 /// Addresses that wait for a thread. More stay in the address book.
 const WAITING: usize = 64;
 /// How long a connection may take to be made. Bounds the end of the program, too.
@@ -49,7 +49,9 @@ pub struct Dialer {
 }
 
 impl Dialer {
+    /// `count` threads.
     pub fn start(
+        count: usize,
         membership: &Arc<Membership>,
         engine: &Sender<Input>,
         stop: &Stop,
@@ -59,7 +61,7 @@ impl Dialer {
             calls: Some(calls),
             threads: Vec::new(),
         };
-        for i in 0..THREADS {
+        for i in 0..count {
             let (waiting, engine, stop) = (waiting.clone(), engine.clone(), stop.clone());
             let membership = membership.clone();
             let run = move || dial(&waiting, &membership, &engine, &stop);

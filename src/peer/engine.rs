@@ -20,11 +20,14 @@ use crate::control::names::FileName;
 use crate::runtime::threads::Threads;
 use crate::storage::StorageError;
 use crate::torrent::Torrent;
+use crate::torrent::bitfield::Bitfield;
 use crate::torrent::id::{ConnId, InfoHash};
+use crate::torrent::layout::Layout;
 use crate::wire::handshake::Handshake;
 
 use super::account::Account;
 use super::announcer::{Announced, Announcer, TicketAnswer, Tracker};
+use super::batch::{self, Batch};
 use super::connection::{Direction, Handshaken, Limits, Report};
 use super::dial::{Call, Dialer};
 use super::disk::{Disk, DiskJob};
@@ -94,6 +97,29 @@ pub enum Input {
     Looked(Looked),
 }
 
+impl Input {
+    /// The torrent that it is about.
+    fn about(&self) -> Option<InfoHash> {
+        match self {
+            Input::Handshaken(handshaken) => Some(handshaken.handshake.info_hash),
+            Input::Command(Command::Add { addition, .. }) => {
+                Some(addition.beginning.metainfo.info_hash)
+            }
+            Input::CallFailed { info_hash, .. }
+            | Input::Connection { info_hash, .. }
+            | Input::Checked { info_hash, .. }
+            | Input::SpaceFound { info_hash }
+            | Input::Finished { info_hash, .. } => Some(*info_hash),
+            Input::Announced(announced) => Some(announced.info_hash),
+            Input::Command(_)
+            | Input::NewTracker { .. }
+            | Input::Ticket(_)
+            | Input::Asked(_)
+            | Input::Looked(_) => None,
+        }
+    }
+}
+
 /// The engine's own. Everything but the channels is touched by no other thread.
 pub struct Engine {
     pub identity: Identity,
@@ -117,6 +143,8 @@ pub struct Engine {
     pub slots: usize,
     /// All chance in the rules comes from here.
     pub seed: u64,
+    /// In a batch run.
+    pub batch: Option<Batch>,
     pub torrents: HashMap<InfoHash, Managed>,
     pub next_conn: u64,
     /// How many connections to our tracker there have been when it last answered.
@@ -130,13 +158,19 @@ pub struct Engine {
 impl Engine {
     /// Runs until told to stop.
     pub fn run(mut self) {
-        let ticker = tick(TICK);
+        let ticker = tick(self.batch.as_ref().map_or(TICK, |_| batch::TICK));
         let mut space_checked = Instant::now();
         loop {
             select! {
                 recv(self.inputs) -> input => match input {
                     Ok(Input::Command(Command::Stop)) | Err(_) => break,
-                    Ok(input) => self.handle(Instant::now(), input),
+                    Ok(input) => {
+                        let (now, about) = (Instant::now(), input.about());
+                        self.handle(now, input);
+                        if let Some(info_hash) = about && self.batch.is_some() {
+                            self.keep_up(now, info_hash);
+                        }
+                    }
                 },
                 recv(ticker) -> _ => {
                     let now = Instant::now();
@@ -231,30 +265,24 @@ impl Engine {
     fn call(&mut self, now: Instant) {
         let mut room = MAX_CONNECTIONS_IN_ALL.saturating_sub(self.connections());
         for torrent in self.torrents.values_mut() {
-            if room == 0 {
-                return;
-            }
-            let Some(manner) = torrent.manner(now) else {
-                continue;
-            };
-            for address in torrent.calls(now, &self.shunned) {
-                let handshake = Handshake {
-                    info_hash: torrent.info_hash(),
-                    peer_id: self.identity.peer_id,
-                    fast: true,
-                    extended: true,
-                };
-                let call = Call {
-                    address,
-                    handshake,
-                    manner: manner.clone(),
-                };
-                if self.dialer.call(call).is_err() {
-                    torrent.call_later(now, address);
-                }
-                room = room.saturating_sub(1);
+            if room > 0 {
+                let called = call(now, torrent, self.identity, &self.dialer, &self.shunned);
+                room = room.saturating_sub(called);
             }
         }
+    }
+
+    /// In a batch run: what else follows from what happened to a torrent, at once.
+    fn keep_up(&mut self, now: Instant, info_hash: InfoHash) {
+        let has_room = self.connections() < MAX_CONNECTIONS_IN_ALL;
+        let Some(torrent) = self.torrents.get_mut(&info_hash) else {
+            return;
+        };
+        if has_room {
+            call(now, torrent, self.identity, &self.dialer, &self.shunned);
+        }
+        let wish = torrent.keep_up(now, self.identity, &self.announcer);
+        self.with(info_hash, |_| wish);
     }
 
     fn connections(&self) -> usize {
@@ -293,7 +321,11 @@ impl Engine {
         let info_hash = handshaken.handshake.info_hash;
         // Of a group's torrent nobody else learns anything: to them it is unknown.
         let is_for = |torrent: &Managed| torrent.is_for(now, &handshaken.pass);
-        if self.connections() >= MAX_CONNECTIONS_IN_ALL {
+        let limit = match self.batch {
+            Some(_) if handshaken.direction == Direction::Incoming => batch::CALLERS,
+            _ => MAX_CONNECTIONS_IN_ALL,
+        };
+        if self.connections() >= limit {
             Some(Refusal::FullInAll)
         } else if self.is_shunned(handshaken) {
             Some(Refusal::Shunned)
@@ -385,13 +417,14 @@ impl Engine {
             return;
         }
         let (slots, seed) = (self.slots, self.next_seed());
+        let fair = self.batch.is_some();
         self.with(info_hash, |torrent| {
             let layout = Arc::new(torrent.shared.metainfo.layout.clone());
             torrent
                 .trackers
                 .iter_mut()
                 .for_each(|schedule| schedule.restart(Instant::now()));
-            torrent.checked(outcome, |have| Torrent::new(layout, have, slots, seed))
+            torrent.checked(outcome, |have| rules(layout, have, slots, seed, fair))
         });
         if let Some(torrent) = self.torrents.get(&info_hash) {
             if let State::Stopped(error) = &torrent.state {
@@ -408,6 +441,10 @@ impl Engine {
     }
 
     fn write_record(&self, torrent: &Managed, clean: bool) {
+        // Nobody will come back to it.
+        if self.batch.is_some() {
+            return;
+        }
         let record = Box::new(torrent.record(clean));
         let storage = torrent.shared.storage.clone();
         self.disk.queue(DiskJob::Remember { record, storage });
@@ -479,6 +516,47 @@ impl Engine {
         drop(inputs);
         announcer.finish(TRACKERS_FAREWELL.saturating_sub(now.elapsed()));
     }
+}
+
+/// Calls whom the torrent wants to call now. How many.
+fn call(
+    now: Instant,
+    torrent: &mut Managed,
+    us: Identity,
+    dialer: &Dialer,
+    shunned: &Shunned,
+) -> usize {
+    let Some(manner) = torrent.manner(now) else {
+        return 0;
+    };
+    let addresses = torrent.calls(now, shunned);
+    for &address in &addresses {
+        let handshake = Handshake {
+            info_hash: torrent.info_hash(),
+            peer_id: us.peer_id,
+            fast: true,
+            extended: true,
+        };
+        let manner = manner.clone();
+        let call = Call {
+            address,
+            handshake,
+            manner,
+        };
+        if dialer.call(call).is_err() {
+            torrent.call_later(now, address);
+        }
+    }
+    addresses.len()
+}
+
+/// The rules of a torrent. In a batch run the sources give evenly.
+fn rules(layout: Arc<Layout>, have: Bitfield, slots: usize, seed: u64, fair: bool) -> Torrent {
+    let mut torrent = Torrent::new(layout, have, slots, seed);
+    if fair {
+        torrent.set_fair();
+    }
+    torrent
 }
 
 fn stopped(torrent: &Managed, error: &StorageError) -> News {

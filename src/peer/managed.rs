@@ -4,6 +4,7 @@
 mod admission;
 mod announcing;
 mod gate;
+mod refreshing;
 mod showing;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -29,6 +30,7 @@ use super::schedule::Schedule;
 use super::shunned::Shunned;
 pub use admission::Refusal;
 use gate::Gate;
+use refreshing::Refresh;
 
 /// We call others only up to so many, to leave room for those who call us.
 const MAX_CALLING: usize = 50;
@@ -110,6 +112,8 @@ pub struct Managed {
     before: (u64, u64),
     /// Which of our trackers was offered the share last.
     published: Option<Published>,
+    /// In a batch run.
+    refresh: Option<Refresh>,
 }
 
 /// What a torrent starts from.
@@ -176,6 +180,7 @@ impl Managed {
             past: BTreeMap::new(),
             before: (begin.downloaded, begin.uploaded),
             published: begin.published.map(Published::At),
+            refresh: None,
         };
         if let Sources::Only(addresses) = &begin.sources {
             managed.learn(now, addresses);
@@ -219,7 +224,8 @@ impl Managed {
 
     /// Tells the rules what has happened, and carries out what they say.
     pub fn tell(&mut self, now: Instant, event: Event) -> Option<Wish> {
-        if let Event::PieceSaved { piece, .. } = event {
+        if let Event::PieceSaved { conn, piece } = event {
+            self.note_piece(conn, piece);
             self.shared.have.write().insert(piece);
         }
         let mut effects = Vec::new();
@@ -318,6 +324,9 @@ impl Managed {
         self.before.0 += downloaded;
         self.before.1 += uploaded;
         let address = ended.address();
+        if let Some(refresh) = &mut self.refresh {
+            refresh.ended(conn, address);
+        }
         let room = self.past.len() < MAX_PAST || self.past.contains_key(&address);
         // Who gave and got nothing, such as the second of two calls that crossed, is no news.
         if room && downloaded + uploaded > 0 {
@@ -368,13 +377,18 @@ impl Managed {
         self.conns.len()
     }
 
-    /// Whom to call now. Who has everything calls anybody: others may want it.
+    /// Whom to call now. Who has everything calls anybody: others may want it. In a batch run they
+    /// call.
     pub fn calls(&mut self, now: Instant, shunned: &Shunned) -> Vec<SocketAddr> {
-        let room = MAX_CALLING.saturating_sub(self.conns.len());
         if !self.is_open() {
             return Vec::new();
         }
         let (sources, complete) = (&self.sources, self.torrent.is_complete());
+        let room = match self.refresh {
+            Some(_) if complete => 0,
+            Some(_) => self.room_for_calls(),
+            None => MAX_CALLING.saturating_sub(self.conns.len()),
+        };
         let may = |address| {
             let is_source = complete || sources.has(Some(address));
             is_source && !shunned.has(address)

@@ -13,6 +13,8 @@ const SHORTEST: Duration = Duration::from_secs(5);
 const LONGEST: Duration = Duration::from_secs(3600);
 /// A downloader with nobody to fetch from asks again soon, then with doubled pauses.
 const HUNGRY_PAUSE: Duration = Duration::from_secs(2);
+/// The same in a batch run.
+const EAGER_PAUSE: Duration = Duration::from_millis(50);
 /// Other people's trackers are not asked more often than this.
 const POLITE_PAUSE: Duration = Duration::from_secs(30);
 /// A tracker that did not answer is asked again with doubled pauses up to this.
@@ -30,6 +32,10 @@ pub struct Schedule {
     /// In a row.
     failures: u32,
     hungry: u32,
+    hungry_pause: Duration,
+    /// To be asked again as soon as it has answered.
+    again: bool,
+    answered: Instant,
     error: Option<String>,
 }
 
@@ -44,7 +50,18 @@ impl Schedule {
             completed: false,
             failures: 0,
             hungry: 0,
+            hungry_pause: HUNGRY_PAUSE,
+            again: false,
+            answered: now,
             error: None,
+        }
+    }
+
+    /// One for a batch run: the hungry ask much sooner.
+    pub fn eager(now: Instant, tracker: Tracker) -> Schedule {
+        Schedule {
+            hungry_pause: EAGER_PAUSE,
+            ..Schedule::new(now, tracker)
         }
     }
 
@@ -73,9 +90,23 @@ impl Schedule {
         (std::mem::take(&mut self.started) | asked).then_some(Event::Stopped)
     }
 
-    /// To be asked again now: after a pause.
+    /// To be asked again now: after a pause. If it is just being asked, once more after that.
     pub fn restart(&mut self, now: Instant) {
         self.due = now;
+        self.again = self.under_way.is_some();
+    }
+
+    /// Nobody has what is missing: to be asked again soon, if it was not asked just now.
+    pub fn hurry(&mut self, now: Instant) {
+        if self.started && self.failures == 0 {
+            let soon = self.answered + self.hungry_pause * 2u32.saturating_pow(self.hungry.min(10));
+            self.due = self.due.min(soon.max(now));
+        }
+    }
+
+    /// How often in a row it had nobody for us, or nobody with what is missing.
+    pub fn hungry(&self) -> u32 {
+        self.hungry
     }
 
     /// The tracker answered and asks to be left alone for `interval` seconds.
@@ -89,11 +120,13 @@ impl Schedule {
         self.started = true;
         self.failures = 0;
         self.error = None;
+        self.answered = now;
+        let again = std::mem::take(&mut self.again);
         let mut pause = Duration::from_secs(interval.into()).clamp(SHORTEST, LONGEST);
-        if self.completed {
+        if self.completed || again {
             pause = Duration::ZERO;
         } else if hungry {
-            let soon = HUNGRY_PAUSE * 2u32.saturating_pow(self.hungry.min(10));
+            let soon = self.hungry_pause * 2u32.saturating_pow(self.hungry.min(10));
             let soon = if self.tracker == Tracker::Ours {
                 soon
             } else {
@@ -195,5 +228,35 @@ mod tests {
             [30, 30, 30, 30, 32, 64, 120, 120]
         );
         assert_eq!(pauses(Tracker::Ours, true), [1, 2, 4, 8, 16, 32, 60, 60]);
+    }
+
+    #[test]
+    fn a_wish_while_it_is_being_asked_is_not_forgotten() {
+        let now = Instant::now();
+        let mut schedule = Schedule::new(now, Tracker::Ours);
+        schedule.due(now);
+        schedule.restart(now);
+        assert_eq!(schedule.due(now), None, "under way");
+        schedule.answered(now, 120, false);
+        assert_eq!(schedule.due(now), Some(Event::None));
+        schedule.answered(now, 120, false);
+        assert_eq!(schedule.due(now), None, "once");
+    }
+
+    #[test]
+    fn in_a_batch_run_the_hungry_need_not_wait_for_the_next_turn() {
+        let mut now = Instant::now();
+        let mut schedule = Schedule::eager(now, Tracker::Ours);
+        schedule.due(now);
+        schedule.hurry(now);
+        schedule.answered(now, 120, false);
+        now += Duration::from_secs(1);
+        assert_eq!(schedule.due(now), None);
+        schedule.hurry(now);
+        assert_eq!(schedule.due(now), Some(Event::None));
+        schedule.answered(now, 120, true);
+        schedule.hurry(now);
+        assert_eq!(schedule.due(now), None, "not at once again");
+        assert_eq!(schedule.due(now + EAGER_PAUSE), Some(Event::None));
     }
 }

@@ -16,6 +16,7 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::Sender;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::control::frame::{Frame, FrameError, LineError, read_frame};
@@ -36,6 +37,7 @@ use crate::runtime::stream::{POLL, Stream};
 use crate::runtime::tls::{self, TlsError};
 
 use super::account::Account;
+use super::batch::{Note, Noted, note};
 use super::membership::{Membership, Unusable};
 use super::trackers::{Trackers, Trouble};
 
@@ -131,6 +133,8 @@ pub struct Contacts {
     pub trackers: Arc<Trackers>,
     pub account: Arc<Account>,
     pub membership: Arc<Membership>,
+    /// Hears of what is said, in a batch run.
+    pub notes: Option<Sender<Note>>,
 }
 
 pub struct TrackerLink {
@@ -185,6 +189,10 @@ impl TrackerLink {
     /// Asks the tracker and waits for its answer, at most some seconds for each tracker.
     pub fn request(&mut self, request: &Request) -> Result<Reply, LinkError> {
         let bytes = encode(request)?;
+        note(self.contacts.notes.as_ref(), || {
+            let line = bytes.split(|byte| *byte == b'\n').next();
+            Noted::Told(String::from_utf8_lossy(line.unwrap_or_default()).into())
+        });
         self.repeated = false;
         if let Some(mut open) = self.take_open() {
             match self.ask(&mut open, &bytes) {

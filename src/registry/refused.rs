@@ -1,9 +1,11 @@
 //! Why a user may not do something: a sentence that says what to do next, and a code.
 
+use crate::control::muster::Step;
 use crate::control::names::{FileName, GroupName, UserName};
 use crate::control::reply::Code;
 use crate::torrent::id::InfoHash;
 
+use super::muster::JoinError;
 use super::question::Late;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -98,6 +100,22 @@ pub enum Refused {
         group: GroupName,
         source_needed: String,
     },
+    #[error("This tracker runs no batch")]
+    NoBatch,
+    #[error("This tracker runs another batch than this one")]
+    OtherBatch,
+    #[error("Join the batch run first: batch_join <rank> <job>")]
+    NotInBatch,
+    #[error("{0}")]
+    CannotJoin(#[from] JoinError),
+    #[error("The batch run has ended: the client with rank {0} has gone before all had finished")]
+    BatchLost(u32),
+    #[error("The batch run has ended: after {seconds} s these clients had not {step}: {missing}")]
+    BatchLate {
+        step: Step,
+        seconds: u64,
+        missing: String,
+    },
     /// Somebody else's sentence: the tracker has no room.
     #[error("{0}")]
     Full(String),
@@ -134,6 +152,9 @@ impl Refused {
             | Refused::GroupExists(_)
             | Refused::AskedAlready(_)
             | Refused::MemberAlready
+            | Refused::CannotJoin(_)
+            | Refused::BatchLost(_)
+            | Refused::BatchLate { .. }
             | Refused::Conflict { .. }
             | Refused::OtherHash(_) => Code::Conflict,
             Refused::NoGroup(_)
@@ -150,6 +171,9 @@ impl Refused {
             | Refused::OfAGroup(_)
             | Refused::NumberedName
             | Refused::PublicTicket
+            | Refused::NoBatch
+            | Refused::OtherBatch
+            | Refused::NotInBatch
             | Refused::NotOfTheGroup { .. } => Code::BadRequest,
             Refused::Full(_) | Refused::Busy => Code::Busy,
             Refused::Internal(_) => Code::Internal,

@@ -87,6 +87,10 @@ impl Stream {
         self.socket.peer_addr()
     }
 
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
     pub fn stop(&self) -> &Stop {
         &self.stop
     }

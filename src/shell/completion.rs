@@ -292,7 +292,7 @@ mod tests {
         assert_eq!(complete("download_file \"big f"), "14: \"big file.iso\" ");
         assert_eq!(complete("limit u"), "6: up ");
         assert_eq!(complete("make_torrent --an"), "13: --announce ");
-        assert_eq!(complete("help wa"), "5: wait ");
+        assert_eq!(complete("help wai"), "5: wait ");
         assert_eq!(complete("nonsense x"), "9: ");
     }
 

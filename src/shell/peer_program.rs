@@ -17,6 +17,7 @@ use crate::peer::{Config, Peer};
 use crate::runtime::threads;
 use crate::torrent::choker::DEFAULT_SLOTS;
 
+use super::batch;
 use super::completion::Completion;
 use super::demo;
 use super::hosting::Hosted;
@@ -74,6 +75,18 @@ pub struct Args {
     /// Say what a .torrent file says, and end
     #[arg(long, value_name = "FILE")]
     pub torrent_info: Option<String>,
+    /// Run the batch of this folder: a tracker, and a peer for each in1.txt, in2.txt ...
+    #[arg(long, value_name = "DIR")]
+    pub batch: Option<PathBuf>,
+    /// Where the tracker of a batch over several machines is, if they have no folder in common
+    #[arg(long, value_name = "HOST:PORT", requires = "batch", value_parser = parse_tracker)]
+    pub tracker: Option<TrackerAddress>,
+    /// Make a page about the batch: who sent what to whom, and when
+    #[arg(long, value_name = "FILE.html", requires = "batch")]
+    pub report: Option<PathBuf>,
+    /// Write down what every process of the batch does
+    #[arg(long, value_name = "DIR", requires = "batch")]
+    pub trace: Option<PathBuf>,
     /// Show a whole swarm at work on this machine, and end
     #[arg(long)]
     pub demo: bool,
@@ -82,6 +95,16 @@ pub struct Args {
 fn parse_address(text: &str) -> Result<SocketAddr, &'static str> {
     let help = "write address and port, such as 127.0.0.1:7601; ports go up to 65535";
     text.parse().map_err(|_| help)
+}
+
+fn parse_tracker(text: &str) -> Result<TrackerAddress, &'static str> {
+    let help = "write host and port of one tracker, such as node1:6000";
+    match tracker_info::parse(text) {
+        Ok(trackers) => <[TrackerAddress; 1]>::try_from(trackers)
+            .map(|[one]| one)
+            .map_err(|_| help),
+        Err(_) => Err(help),
+    }
 }
 
 /// Runs the program to its end.
@@ -95,6 +118,15 @@ pub fn run(args: Args) -> ExitCode {
         Ok(interrupt) => interrupt,
         Err(error) => return report(Err(ShellError::Other(error.to_string()))),
     };
+    if let Some(folder) = args.batch {
+        let options = batch::Options {
+            folder,
+            tracker: args.tracker,
+            report: args.report,
+            trace: args.trace,
+        };
+        return report(batch::run(&options, &interrupt).map_err(ShellError::Other));
+    }
     if args.demo {
         let result = demo::run(&interrupt);
         return report(result.map_err(|error| ShellError::Other(error.to_string())));

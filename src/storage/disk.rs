@@ -137,8 +137,15 @@ const RENAME_PATIENCE: Duration = Duration::from_secs(3);
 /// Between two tries.
 const RENAME_PAUSE: Duration = Duration::from_millis(20);
 
-/// Renames, and makes it last. On Windows an open file inside is an obstacle for a while.
+/// Renames, and makes it last.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    rename_for_now(from, to)?;
+    sync_folder(parent(to))
+}
+
+/// Renames. That lasts once the folder is synced ([`sync_folder`]). On Windows an open file inside is
+/// an obstacle for a while.
+pub fn rename_for_now(from: &Path, to: &Path) -> io::Result<()> {
     let mut left = RENAME_PATIENCE;
     loop {
         match fs::rename(from, to) {
@@ -150,8 +157,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
                 std::thread::sleep(RENAME_PAUSE);
                 left = left.saturating_sub(RENAME_PAUSE);
             }
-            Err(error) => return Err(error),
-            Ok(()) => return sync_folder(parent(to)),
+            result => return result,
         }
     }
 }
@@ -166,7 +172,7 @@ pub fn parent(path: &Path) -> &Path {
 
 /// A new name in a folder survives a power failure only if the folder is synced, too.
 #[cfg(unix)]
-fn sync_folder(folder: &Path) -> io::Result<()> {
+pub fn sync_folder(folder: &Path) -> io::Result<()> {
     match File::open(folder)?.sync_all() {
         // Some network file systems cannot; the rename is done all the same.
         Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(()),
@@ -176,7 +182,7 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 
 /// Folders cannot be opened like files; NTFS keeps its own journal.
 #[cfg(windows)]
-fn sync_folder(_: &Path) -> io::Result<()> {
+pub fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

@@ -299,7 +299,7 @@ impl FileStorage {
         Ok(())
     }
 
-    /// Cuts what is longer than it should be, syncs, renames, and looks at the result.
+    /// Cuts what is longer than it should be, syncs the files, renames, and looks at the result.
     fn move_to_target(&self) -> Result<Place, StorageError> {
         let place = self.place();
         if fs::symlink_metadata(&self.target).is_ok() {
@@ -316,7 +316,7 @@ impl FileStorage {
         }
         self.sync()?;
         self.open.close(place.owner);
-        disk::rename(&place.root, &self.target)
+        disk::rename_for_now(&place.root, &self.target)
             .map_err(|error| self.failed(&place.root, "rename", error))?;
         self.sealed(self.target.clone())
     }
@@ -429,7 +429,10 @@ impl Storage for FileStorage {
         };
         let result = result.map(|place| *self.place.write() = Arc::new(place));
         self.closing.store(false, Ordering::SeqCst);
-        result
+        result?;
+        // Last of all: it may take seconds, and until then who reads would have found no file.
+        let folder = disk::parent(&self.target);
+        disk::sync_folder(folder).map_err(|error| StorageError::io(folder, "sync", error))
     }
 
     fn is_finished(&self) -> bool {

@@ -62,6 +62,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
+        peer.introduced = true;
         for piece in self.layout.all_pieces().filter(|piece| pieces.has(*piece)) {
             if peer.has.insert(piece) {
                 peer.useful += u32::from(!self.picker.have().has(piece));
@@ -81,6 +82,7 @@ impl Torrent {
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
+        peer.introduced = true;
         if peer.has.insert(piece) {
             peer.useful += u32::from(!self.picker.have().has(piece));
             note_copy(&mut self.picker, &mut self.spread, piece);
@@ -114,6 +116,7 @@ impl Torrent {
     ) {
         if let Some(peer) = self.peers.get_mut(&conn)
             && peer.suggestions.len() < MAX_JOBS
+            && self.fair.is_none()
         {
             peer.suggestions.push_back(piece);
             peer.suggested = Some(now);
@@ -150,6 +153,10 @@ impl Torrent {
         effects: &mut Vec<Effect>,
     ) {
         log::trace!(target: "hop", "piece {piece}: ours, from connection {conn}");
+        if let Some(peer) = self.peers.get_mut(&conn) {
+            peer.saved += 1;
+            peer.active = now;
+        }
         let new = !self.have().has(piece);
         for fetcher in self.picker.saved(piece) {
             self.forget_job(fetcher, piece);
@@ -294,13 +301,17 @@ impl Torrent {
 
     /// Gives a connection as many piece jobs as it shall have in hand.
     pub(super) fn fill(&mut self, now: Instant, conn: ConnId, effects: &mut Vec<Effect>) {
+        let its_turn = self.is_its_turn(now, conn);
         let Some(peer) = self.peers.get_mut(&conn) else {
             return;
         };
-        if !peer.is_source || peer.chokes_us || peer.snubbed || peer.useful == 0 {
+        if !peer.is_source || peer.chokes_us || peer.snubbed || peer.useful == 0 || !its_turn {
             return;
         }
-        let target = jobs_in_hand(&self.layout, peer.rate_from.bytes_per_second());
+        let target = match self.fair {
+            Some(_) => 1,
+            None => jobs_in_hand(&self.layout, peer.rate_from.bytes_per_second()),
+        };
         while peer.jobs.len() < target {
             let Some(piece) = next_piece(now, conn, peer, &mut self.picker) else {
                 break;

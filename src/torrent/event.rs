@@ -73,6 +73,10 @@ pub enum Event {
         downloaded: u64,
         uploaded: u64,
     },
+    /// Whether peers are being called, or a tracker was asked for the first ones.
+    Calling {
+        calling: bool,
+    },
     /// Time has passed: comes several times a second, after the traffic.
     Tick,
 }

@@ -18,6 +18,11 @@ pub(super) struct Peer {
     pub interested_in_us: bool,
     pub unchoked: bool,
     pub we_are_interested: bool,
+    pub connected: Instant,
+    /// It has said what it has.
+    pub introduced: bool,
+    /// Pieces that came from it.
+    pub saved: usize,
     /// The piece jobs in its hands.
     pub jobs: Vec<PieceIndex>,
     pub snubbed: bool,
@@ -44,6 +49,9 @@ impl Peer {
             interested_in_us: false,
             unchoked: false,
             we_are_interested: false,
+            connected: now,
+            introduced: false,
+            saved: 0,
             jobs: Vec::new(),
             snubbed: false,
             active: now,

@@ -153,6 +153,12 @@ impl Picker {
         free
     }
 
+    /// Whether `conn`, whose peer has `theirs`, could be given a piece that nobody else fetches.
+    pub fn has_open(&self, conn: ConnId, theirs: &Bitfield) -> bool {
+        let mut open = self.buckets[1..].iter().flatten();
+        open.any(|&piece| theirs.has(piece) && !self.fetches(conn, piece))
+    }
+
     /// The piece is verified and on disk. Returns who else was fetching it.
     pub fn saved(&mut self, piece: PieceIndex) -> Vec<ConnId> {
         self.close(piece);

@@ -75,7 +75,9 @@ impl Torrent {
     /// A lone seed spreads its pieces among the downloaders: from the first one on, because what
     /// that one has in hand must not be fetched again by those who come a moment later.
     pub(super) fn spread_first_copy(&mut self, effects: &mut Vec<Effect>) {
-        let lone_seed = self.is_complete() && self.peers.values().all(|peer| !peer.has.is_full());
+        let lone_seed = self.fair.is_none()
+            && self.is_complete()
+            && self.peers.values().all(|peer| !peer.has.is_full());
         if !lone_seed || self.peers.is_empty() {
             self.spread = None;
             return;

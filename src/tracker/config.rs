@@ -8,6 +8,7 @@ use std::time::Duration;
 use crate::control::tracker_info::TrackerAddress;
 use crate::registry::{change, shares, swarms};
 
+use super::batch_door::Plan;
 use super::identity::Identity;
 
 /// Every limit of a tracker. The defaults are for a small machine on a network of strangers.
@@ -55,6 +56,8 @@ pub struct Config {
     pub shares: shares::Limits,
     /// How much may be kept of users and groups.
     pub groups: change::Limits,
+    /// The batch run that it is for, if it is for one.
+    pub batch: Option<Plan>,
 }
 
 impl Config {
@@ -79,6 +82,7 @@ impl Config {
             swarms: swarms::Limits::default(),
             shares: shares::Limits::default(),
             groups: change::Limits::default(),
+            batch: None,
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::announce::request::Event;
 use crate::control::classic::{self, Letters, Malformed};
 use crate::control::command::{self, Permission, Place, help};
 use crate::control::frame::{Frame, FrameError, Line, read_body, read_text};
+use crate::control::muster::Step;
 use crate::control::names::GroupName;
 use crate::control::reply::{
     CATCHING_UP, Code, Download, FileEntry, PeerEntry, Reply, TrackerEntry, announce_to_reply,
@@ -25,7 +26,7 @@ use crate::runtime::channel::Channel;
 use super::client::{encode, say_goodbye};
 use super::session::{Asker, Session};
 use super::state::{Lent, State};
-use super::{account_door, ask_door, classic_door, group_door, news_door, sync_door};
+use super::{account_door, ask_door, batch_door, classic_door, group_door, news_door, sync_door};
 
 /// Bytes that are read at once: more than any request without a body, and little for ten
 /// thousand idle clients.
@@ -37,6 +38,8 @@ enum Next {
     /// The answer to a one-line request.
     Say(String),
     Close(Reply),
+    /// The answer comes when all clients of a batch run have come so far.
+    Wait(Step),
     /// From now on only the tracker speaks.
     Listen(Box<news_door::Stream>),
 }
@@ -87,6 +90,11 @@ pub fn serve(state: &State, channel: Channel, from: SocketAddr) -> io::Result<()
             Next::Continue(reply) => stream.write_all(&encode(&reply))?,
             Next::Close(reply) => return say_goodbye(reader.into_inner(), &encode(&reply)),
             Next::Listen(stream) => return news_door::serve(state, reader.into_inner(), *stream),
+            Next::Wait(step) => {
+                let reply = batch_door::wait(&session, stream.stream(), step);
+                stream.set_deadline(Some(Instant::now() + state.config.request));
+                stream.write_all(&encode(&reply))?;
+            }
         }
     }
 }
@@ -169,12 +177,15 @@ fn needs_facts(request: &Request) -> bool {
         | Request::Stats
         | Request::Help
         | Request::Quit
-        | Request::Logout
         | Request::Ask { .. }
         | Request::Have(_)
         | Request::Hashing { .. }
         | Request::HaveNot { .. }
-        | Request::Metainfo { .. } => false,
+        | Request::Metainfo { .. }
+        | Request::BatchJoin { .. }
+        | Request::BatchOffer { .. }
+        | Request::BatchWait { .. }
+        | Request::Logout => false,
         Request::Announce { group: None, .. } => false,
         request => !request.group().is_some_and(GroupName::is_public),
     }
@@ -278,6 +289,9 @@ fn obey(
         | Request::Hashing { .. }
         | Request::HaveNot { .. }
         | Request::Metainfo { .. } => question(state, ip, request)?,
+        Request::BatchJoin { rank, job } => batch_door::join(state, session, rank, &job)?,
+        Request::BatchOffer { name, info_hash } => batch_door::offer(session, name, info_hash)?,
+        Request::BatchWait { step } => return Ok(Next::Wait(step)),
         Request::Trackers => TrackerEntry::list_to_reply(&state.trackers()),
         Request::Stats => state.stats().to_reply(),
         Request::Help => Reply::Ok {

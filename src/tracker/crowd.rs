@@ -17,7 +17,7 @@ use crate::torrent::id::InfoHash;
 /// How many peers are named to an asker that does not say how many it would like.
 const NUMWANT_DEFAULT: u32 = 50;
 /// How many peers are named to anybody: 1.2 KiB compact.
-const NUMWANT_MAX: u32 = 200;
+pub(super) const NUMWANT_MAX: u32 = 200;
 
 /// Some swarms behind a lock. Those of groups and those for everybody are never in one crowd.
 pub struct Crowd {

@@ -7,6 +7,8 @@ use crate::control::stamp::{Stamp, UserId};
 use crate::registry::facts::Facts;
 use crate::registry::refused::Refused;
 
+use super::batch_door::Seat;
+
 /// Seconds for which a token is good. Each `resume` gives a fresh one.
 pub const TOKEN_LIFE: u64 = 12 * 3600;
 
@@ -18,6 +20,8 @@ pub struct Session {
     pub ended: Option<Refused>,
     /// The number of the request that is being answered.
     pub request: Option<RequestId>,
+    /// Of a client of a batch run.
+    pub seat: Option<Seat>,
 }
 
 /// Who asks, and the number of the request if it has one.

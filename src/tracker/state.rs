@@ -33,9 +33,10 @@ use crate::runtime::stop::Stop;
 use crate::torrent::id::{InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
 
+use super::batch_door::Batch;
 use super::config::Config;
 use super::connections::Connections;
-use super::crowd::Crowd;
+use super::crowd::{Crowd, NUMWANT_MAX};
 use super::hub::Hub;
 use super::known::Known;
 use super::neighbours::Neighbours;
@@ -70,6 +71,8 @@ pub struct State {
     pub answered: Condvar,
     /// The swarms of groups: announced by members, shown to members.
     pub group_crowd: Crowd,
+    /// The batch run that this tracker is for.
+    pub batch: Option<Arc<Batch>>,
     started: Instant,
     shares: RwLock<Shares>,
     crowd: Crowd,
@@ -125,6 +128,7 @@ impl State {
             questions: Mutex::default(),
             answered: Condvar::new(),
             group_crowd: Crowd::new(config.swarms, config.interval),
+            batch: config.batch.clone().map(Batch::new),
             started: Instant::now(),
             shares: RwLock::new(Shares::new(config.shares)),
             crowd: Crowd::new(config.swarms, config.interval),
@@ -145,7 +149,13 @@ impl State {
         request: &AnnounceRequest,
     ) -> Result<AnnounceResponse, SwarmError> {
         self.counters.announce();
-        let answer = self.crowd.announce(self.now(), ip, request)?;
+        let mut answer = self.crowd.announce(self.now(), ip, request)?;
+        if let Some(batch) = &self.batch {
+            let from = SocketAddr::new(ip, request.port);
+            let members = self.crowd.look(|swarms| swarms.members(&request.info_hash));
+            let limit = request.numwant.unwrap_or(NUMWANT_MAX).min(NUMWANT_MAX);
+            answer.peers = batch.order(from, request, members, limit as usize);
+        }
         self.tell_swarm(true, ip, request);
         Ok(answer)
     }
@@ -342,6 +352,9 @@ impl State {
             let mut shares = self.shares.write();
             shares.offer(&upload.group, &upload.name, share, dead)
         };
+        if let (Some(batch), Ok(_)) = (&self.batch, &offered) {
+            batch.shared(upload);
+        }
         let is_news = offered != Ok(Offered::Known);
         let uploaded = match offered {
             Ok(Offered::New) => Uploaded::Shared,

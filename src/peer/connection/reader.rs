@@ -23,8 +23,9 @@ struct Reader<'a> {
     link: &'a Link,
     orders: &'a Sender<Order>,
     input: Source,
-    /// The peer has said that it has everything.
+    /// The peer has said that it has everything, or nothing.
     has_all: bool,
+    has_none: bool,
 }
 
 /// Reads until the connection ends.
@@ -34,6 +35,7 @@ pub fn run(link: &Link, input: Source, orders: &Sender<Order>) -> Reason {
         orders,
         input,
         has_all: false,
+        has_none: false,
     };
     loop {
         if let Err(reason) = reader.read_message() {
@@ -188,12 +190,16 @@ impl Reader<'_> {
                 Event::Bitfield { conn, pieces }
             }
             // Said again it is no news, and five bytes must not cost a walk over all pieces.
+            Message::HaveNone if std::mem::replace(&mut self.has_none, true) => return Ok(()),
             Message::HaveAll if std::mem::replace(&mut self.has_all, true) => return Ok(()),
             Message::HaveAll => {
                 let pieces = Bitfield::all(self.pieces());
                 Event::Bitfield { conn, pieces }
             }
-            Message::HaveNone => return Ok(()),
+            Message::HaveNone => {
+                let pieces = Bitfield::none(self.pieces());
+                Event::Bitfield { conn, pieces }
+            }
             Message::SuggestPiece(index) => {
                 let piece = self.link.session.lock().piece(index)?;
                 Event::Suggested { conn, piece }

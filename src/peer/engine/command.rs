@@ -14,12 +14,11 @@ use crate::peer::hashing::{HashOutcome, Purpose};
 use crate::peer::managed::{Beginning, Managed, State, Wish};
 use crate::peer::view::{CallOutcome, PeerRow, TorrentView};
 use crate::storage::{Storage, StorageError};
-use crate::torrent::Torrent;
 use crate::torrent::bitfield::Bitfield;
 use crate::torrent::id::{ConnId, FileHash, InfoHash};
 use crate::torrent::layout::Layout;
 
-use super::{Engine, Input};
+use super::{Engine, Input, rules};
 
 /// What the user wants. Answers come back on the channel that the command brings.
 pub enum Command {
@@ -251,8 +250,12 @@ impl Engine {
             None if paused => State::Paused,
             None => State::Running,
         };
-        let rules = Torrent::new(layout, have, self.slots, self.next_seed());
+        let fair = self.batch.is_some();
+        let rules = rules(layout, have, self.slots, self.next_seed(), fair);
         let mut torrent = Managed::new(now, beginning, shared, rules, state);
+        if let Some(batch) = &self.batch {
+            torrent.be_refreshed(now, batch.notes.clone());
+        }
         torrent.check = check_number;
         torrent.born = ConnId(self.next_conn);
         torrent.pause_after_check = paused && check;

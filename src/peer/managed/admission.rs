@@ -12,6 +12,7 @@ use crate::wire::handshake::Handshake;
 use crate::wire::message::Message;
 
 use super::{Conn, Identity, Managed, Wish};
+use crate::peer::batch::CONNECTIONS;
 use crate::peer::connection::{Connection, Direction, Handshaken};
 use crate::peer::membership::Pass;
 
@@ -143,7 +144,7 @@ impl Managed {
             Some(Refusal::Banned)
         } else if !self.is_open() {
             Some(Refusal::Closed)
-        } else if self.conns.len() >= MAX_CONNECTIONS {
+        } else if self.conns.len() >= self.most_connections() {
             Some(Refusal::Full)
         } else {
             let old = self.conns.get(&twin?)?;
@@ -151,6 +152,13 @@ impl Managed {
             // Both sides must keep the same one: the one that the smaller id called.
             let smaller_called = (us.peer_id < them) == (direction == Direction::Outgoing);
             (crossed && (old.direction == direction || !smaller_called)).then_some(Refusal::Twin)
+        }
+    }
+
+    fn most_connections(&self) -> usize {
+        match self.refresh {
+            Some(_) => CONNECTIONS,
+            None => MAX_CONNECTIONS,
         }
     }
 

@@ -20,6 +20,9 @@ impl Managed {
         for schedule in &mut self.trackers {
             if let Some(event) = schedule.due(now) {
                 log::trace!(target: "hop", "{}: announcing `{event}`", self.shared.metainfo.name());
+                if let Some(refresh) = &mut self.refresh {
+                    refresh.announced(request.uploaded);
+                }
                 announcer.announce(
                     schedule.tracker.clone(),
                     AnnounceRequest { event, ..request },

@@ -127,7 +127,8 @@ impl Watcher {
 
     /// Watches until there is nobody left who gives orders, or the order is to end the sharing.
     pub fn run(mut self, orders: &Receiver<Mode>) {
-        let mut next = Instant::now();
+        // The first look was made before we began.
+        let mut next = Instant::now() + PAUSE;
         loop {
             select! {
                 recv(orders) -> order => match order {
@@ -138,10 +139,7 @@ impl Watcher {
                         }
                         break;
                     }
-                    Ok(mode) => {
-                        self.mode = mode;
-                        next = Instant::now();
-                    }
+                    Ok(mode) => self.mode = mode,
                     Err(_) => break,
                 },
                 recv(self.hashed) -> hashed => {

@@ -94,8 +94,28 @@ use trackers::Trackers;
 use upload_folder::{Tools, UploadFolder};
 use view::{CallOutcome, News, PeerRow, Status, TorrentView};
 
-/// Inputs that may wait for the engine. Whoever reports more waits.
-const INPUTS: usize = 4096;
+/// How much room a peer takes on its machine.
+struct Scale {
+    /// Inputs that may wait for the engine. Whoever reports more waits.
+    inputs: usize,
+    /// Orders that may wait for the writer of a connection.
+    orders: usize,
+    /// Threads that call other peers.
+    dialers: usize,
+}
+
+const USUAL: Scale = Scale {
+    inputs: 4096,
+    orders: MAX_ORDERS,
+    dialers: dial::THREADS,
+};
+
+/// Hundreds of peers of a batch run share one machine.
+const IN_BATCH: Scale = Scale {
+    inputs: 512,
+    orders: 256,
+    dialers: 2,
+};
 
 /// How a peer shall be.
 #[derive(Clone, Debug)]
@@ -207,13 +227,14 @@ impl Peer {
         };
 
         let in_batch = config.batch.is_some();
-        let (inputs, inbox) = bounded(if in_batch { batch::INPUTS } else { INPUTS });
+        let scale = if in_batch { IN_BATCH } else { USUAL };
+        let (inputs, inbox) = bounded(scale.inputs);
         let (to_news, news) = unbounded();
         let connections = Arc::new(Threads::new());
         let limits = Arc::new(Limits {
             up: RateLimit::none(),
             down: RateLimit::none(),
-            orders: if in_batch { batch::ORDERS } else { MAX_ORDERS },
+            orders: scale.orders,
         });
         let pool = Arc::new(HashPool::new()?);
         let membership = Membership::new(&config.trackers, config.check_tickets)?;
@@ -226,11 +247,6 @@ impl Peer {
             account: account.clone(),
             membership: membership.clone(),
             notes: notes.clone(),
-        };
-        let dialers = if in_batch {
-            batch::DIALERS
-        } else {
-            dial::THREADS
         };
         let open_files = Arc::<OpenFiles>::default();
         let upload_folder = config.upload.map(|folder| {
@@ -248,7 +264,7 @@ impl Peer {
             to_self: inputs.clone(),
             news: to_news.clone(),
             announcer: Announcer::start(contacts.clone(), &inputs)?,
-            dialer: Dialer::start(dialers, &membership, &inputs, &stop)?,
+            dialer: Dialer::start(scale.dialers, &membership, &inputs, &stop)?,
             disk: Disk::start(folder.clone(), inputs.clone())?,
             pool: pool.clone(),
             threads: connections.clone(),
@@ -272,7 +288,8 @@ impl Peer {
             people: to_news,
             engine: inputs.clone(),
         };
-        let events = Events::start(contacts, told)?;
+        // A batch run has no news.
+        let events = (!in_batch).then(|| Events::start(contacts, told));
         let engine = threads::spawn("engine", None, move || engine.run())?;
         let acceptor = Acceptor::start(listener, membership.clone(), inputs.clone(), stop.clone())?;
         let peer = Peer {
@@ -282,7 +299,7 @@ impl Peer {
             address,
             inputs,
             engine: Some(engine),
-            events: Some(events),
+            events: events.transpose()?,
             connections,
             stop,
             news,

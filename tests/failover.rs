@@ -448,6 +448,11 @@ impl Scripted {
                             let _ = socket.write_all(b"OK 0\n");
                             continue;
                         }
+                        // It has one thread, which must not wait for a stream.
+                        if line.starts_with("subscribe") {
+                            let _ = socket.write_all(b"ERR busy no streams here\n");
+                            continue 'connections;
+                        }
                         heard.push(line.trim().to_string());
                         let _ = socket.write_all(answer.as_bytes());
                         break 'connections;

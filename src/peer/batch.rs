@@ -22,13 +22,6 @@ pub const CALLERS: usize = 32;
 /// How often the rules are told that time has passed: what they wait for is short.
 pub const TICK: Duration = Duration::from_millis(50);
 
-/// Inputs that may wait for the engine, and orders for the writer of a connection: fewer than
-/// elsewhere, because hundreds of peers share one machine.
-pub const INPUTS: usize = 512;
-pub const ORDERS: usize = 256;
-/// Threads that call other peers.
-pub const DIALERS: usize = 2;
-
 /// Of a peer in a batch run.
 #[derive(Clone, Debug)]
 pub struct Batch {

@@ -17,6 +17,7 @@ use crate::control::reply::{
 };
 use crate::control::request::Request;
 use crate::control::request_id::RequestId;
+use crate::control::stamp::Stamp;
 use crate::control::sync::Hello;
 use crate::registry::access;
 use crate::registry::change::{Change, Done};
@@ -248,36 +249,26 @@ fn obey(
     request: Request,
 ) -> Result<Next, Refused> {
     let by = session.asker();
-    let user = || by.user.ok_or(Refused::NotLoggedIn);
-    let change = |change| group_door::change(state, by, change);
     let reply = match request {
         Request::Ping => Reply::ok(["pong"]),
-        Request::CreateUser { user, password } => {
-            account_door::create_user(state, by.request, user, &password)?
-        }
-        Request::Login {
-            user,
-            password,
-            peer_key,
-        } => account_door::log_in(state, session, ip, &user, &password, peer_key)?,
-        Request::Resume { token } => account_door::resume(state, session, &token)?,
-        Request::Logout => account_door::log_out(session),
-        Request::Passwd { old, new } => account_door::passwd(state, session, ip, &old, &new)?,
-        Request::Whoami => account_door::whoami(state, session)?,
-        Request::Ticket { group } => account_door::ticket(state, session, &group)?,
-        Request::Subscribe { since } => {
-            let stream = news_door::subscribe(state, session.login(), since)?;
-            return Ok(Next::Listen(Box::new(stream)));
-        }
-        Request::CreateGroup { group } => change(Change::CreateGroup { group })?,
-        Request::JoinGroup { group } => change(Change::Join { group })?,
-        Request::LeaveGroup { group } => change(Change::Leave { group })?,
-        Request::AcceptRequest { group, user } => change(Change::Accept { group, user })?,
-        Request::RejectRequest { group, user } => change(Change::Reject { group, user })?,
-        Request::ListGroups => group_door::list_groups(state, user()?),
-        Request::ListMembers { group } if group.is_public() => return Err(Refused::PublicMembers),
-        Request::ListMembers { group } => group_door::list_members(state, &group),
-        Request::ListRequests { group } => group_door::list_requests(state, &group),
+        Request::Subscribe { since } => return listen(state, session, since),
+        Request::BatchWait { step } => return Ok(Next::Wait(step)),
+        Request::Quit => return Ok(Next::Close(Reply::ok(["bye"]))),
+        Request::CreateUser { .. }
+        | Request::Login { .. }
+        | Request::Resume { .. }
+        | Request::Logout
+        | Request::Passwd { .. }
+        | Request::Whoami
+        | Request::Ticket { .. } => account(state, session, ip, request)?,
+        Request::CreateGroup { .. }
+        | Request::JoinGroup { .. }
+        | Request::LeaveGroup { .. }
+        | Request::AcceptRequest { .. }
+        | Request::RejectRequest { .. }
+        | Request::ListGroups
+        | Request::ListMembers { .. }
+        | Request::ListRequests { .. } => group(state, by, request)?,
         Request::ListFiles { .. }
         | Request::UploadFile(_)
         | Request::DownloadFile { .. }
@@ -289,22 +280,86 @@ fn obey(
         | Request::Hashing { .. }
         | Request::HaveNot { .. }
         | Request::Metainfo { .. } => question(state, ip, request)?,
-        Request::BatchJoin { rank, job } => batch_door::join(state, session, rank, &job)?,
-        Request::BatchOffer { name, info_hash } => batch_door::offer(session, name, info_hash)?,
-        Request::BatchWait { step } => return Ok(Next::Wait(step)),
-        Request::Trackers => TrackerEntry::list_to_reply(&state.trackers()),
-        Request::Stats => state.stats().to_reply(),
-        Request::Help => Reply::Ok {
-            words: Vec::new(),
-            body: help(Place::Control).into_bytes(),
-        },
-        Request::Quit => return Ok(Next::Close(Reply::ok(["bye"]))),
+        Request::BatchJoin { .. } | Request::BatchOffer { .. } => batch(state, session, request)?,
+        Request::Trackers | Request::Stats | Request::Help => about(state, &request),
     };
     Ok(Next::Continue(reply))
 }
 
-/// What concerns files: those of everybody, or of a group. A function of its own: an idle client
-/// keeps the stack that its last request needed.
+/// Turns the connection into a stream.
+fn listen(state: &State, session: &Session, since: Option<Stamp>) -> Result<Next, Refused> {
+    let stream = news_door::subscribe(state, session.login(), since)?;
+    Ok(Next::Listen(Box::new(stream)))
+}
+
+/// What concerns who speaks. Functions of their own, this and the next: an idle client keeps the
+/// stack that its last request needed.
+fn account(
+    state: &State,
+    session: &mut Session,
+    ip: IpAddr,
+    request: Request,
+) -> Result<Reply, Refused> {
+    match request {
+        Request::CreateUser { user, password } => {
+            let id = session.asker().request;
+            account_door::create_user(state, id, user, &password)
+        }
+        Request::Login {
+            user,
+            password,
+            peer_key,
+        } => account_door::log_in(state, session, ip, &user, &password, peer_key),
+        Request::Resume { token } => account_door::resume(state, session, &token),
+        Request::Logout => Ok(account_door::log_out(session)),
+        Request::Passwd { old, new } => account_door::passwd(state, session, ip, &old, &new),
+        Request::Whoami => account_door::whoami(state, session),
+        Request::Ticket { group } => account_door::ticket(state, session, &group),
+        _ => Ok(Reply::err(Code::Internal, "this is not about accounts")),
+    }
+}
+
+/// What concerns who is in a group.
+fn group(state: &State, by: Asker, request: Request) -> Result<Reply, Refused> {
+    let change = |change| group_door::change(state, by, change);
+    match request {
+        Request::CreateGroup { group } => change(Change::CreateGroup { group }),
+        Request::JoinGroup { group } => change(Change::Join { group }),
+        Request::LeaveGroup { group } => change(Change::Leave { group }),
+        Request::AcceptRequest { group, user } => change(Change::Accept { group, user }),
+        Request::RejectRequest { group, user } => change(Change::Reject { group, user }),
+        Request::ListGroups => {
+            let user = by.user.ok_or(Refused::NotLoggedIn)?;
+            Ok(group_door::list_groups(state, user))
+        }
+        Request::ListMembers { group } if group.is_public() => Err(Refused::PublicMembers),
+        Request::ListMembers { group } => Ok(group_door::list_members(state, &group)),
+        Request::ListRequests { group } => Ok(group_door::list_requests(state, &group)),
+        _ => Ok(Reply::err(Code::Internal, "this is not about groups")),
+    }
+}
+
+fn batch(state: &State, session: &mut Session, request: Request) -> Result<Reply, Refused> {
+    match request {
+        Request::BatchJoin { rank, job } => batch_door::join(state, session, rank, &job),
+        Request::BatchOffer { name, info_hash } => batch_door::offer(session, name, info_hash),
+        _ => Ok(Reply::err(Code::Internal, "this is not about a batch run")),
+    }
+}
+
+/// What the tracker says of itself.
+fn about(state: &State, request: &Request) -> Reply {
+    match request {
+        Request::Trackers => TrackerEntry::list_to_reply(&state.trackers()),
+        Request::Stats => state.stats().to_reply(),
+        _ => Reply::Ok {
+            words: Vec::new(),
+            body: help(Place::Control).into_bytes(),
+        },
+    }
+}
+
+/// What concerns files: those of everybody, or of a group.
 fn share(state: &State, by: Asker, ip: IpAddr, request: Request) -> Result<Reply, Refused> {
     Ok(match request {
         Request::ListFiles { group } if group.is_public() => {

@@ -62,6 +62,11 @@ pub enum BatchError {
         found: String,
         missing: String,
     },
+    #[error(
+        "there are {inputs} inputs, but only {clients} clients were started; with the tracker, {} \
+         processes are needed: mpirun -np {}", inputs + 1, inputs + 1
+    )]
+    TooFew { inputs: usize, clients: usize },
     #[error("`{name}`, {}: {problem}", path.display())]
     Owned {
         name: String,

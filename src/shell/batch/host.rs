@@ -11,6 +11,7 @@ use crate::torrent::id::PeerId;
 use crate::tracker::batch_door::{Named, Plan};
 use crate::tracker::{Config, Tracker};
 
+use super::input;
 use super::meeting::{self, Sign};
 use super::rank::Rank;
 use super::report;
@@ -23,6 +24,11 @@ const CONNECTIONS: usize = 4;
 
 /// Runs the tracker until all clients have finished.
 pub fn run(options: &Options, rank: &Rank, interrupt: &Arc<Interrupt>) -> Result<(), BatchError> {
+    let (inputs, clients) = (input::count(&options.folder), rank.size - 1);
+    // On a machine without the inputs there are none.
+    if inputs > clients {
+        return Err(BatchError::TooFew { inputs, clients });
+    }
     let (witness, named) = unbounded();
     let connections = CONNECTIONS * rank.size;
     let address = meeting::listen_at(options, rank);

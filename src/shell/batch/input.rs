@@ -22,6 +22,8 @@ use std::path::{Path, PathBuf};
 
 use crate::storage::names::{Platform, safe_name};
 
+use super::rank::MAX_SIZE;
+
 /// Characters of a hash.
 pub const HASH: usize = 32;
 /// The longest `in<R>.txt`, in bytes: 64 MiB.
@@ -138,6 +140,12 @@ impl std::fmt::Display for Expected {
 /// The name of a client's input.
 pub fn file_name(rank: usize) -> String {
     format!("in{rank}.txt")
+}
+
+/// How many clients have an input in `folder`, from the first one on.
+pub fn count(folder: &Path) -> usize {
+    let exists = |rank: &usize| folder.join(file_name(*rank)).exists();
+    (1..MAX_SIZE).take_while(exists).count()
 }
 
 /// Reads `path`.

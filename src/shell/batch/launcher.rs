@@ -1,15 +1,17 @@
 //! Starts the processes of a run on this machine: this program once more for each rank.
 
 use std::env;
+use std::fs::{self, OpenOptions};
 use std::path::Path;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::shell::interrupt::Interrupt;
-use crate::shell::screen::say;
+use crate::shell::screen::{complain, say};
 
-use super::{BatchError, Options, input, io_error, rank, scratch};
+use super::input::{self, Content};
+use super::{BatchError, Options, io_error, rank, scratch};
 
 /// Linux's allocator has a pool of memory for each of many threads. That is fast, and with hundreds of
 /// processes on one machine too much.
@@ -21,7 +23,8 @@ const GLANCE: Duration = Duration::from_millis(5);
 
 /// Runs a whole batch.
 pub fn run(options: &Options, interrupt: &Arc<Interrupt>) -> Result<(), BatchError> {
-    let clients = count_inputs(&options.folder)?;
+    let clients = check_inputs(&options.folder)?;
+    check_report(options)?;
     let since = Instant::now();
     // Nobody else has this number now, and nobody had it in this millisecond.
     let time = SystemTime::now().duration_since(UNIX_EPOCH);
@@ -41,17 +44,20 @@ pub fn run(options: &Options, interrupt: &Arc<Interrupt>) -> Result<(), BatchErr
     }
     let (time, folder) = (since.elapsed().as_secs_f64(), options.folder.display());
     say!("all clients have finished: {clients}, in {time:.2} s; their files are in {folder}");
+    if let Some(report) = &options.report {
+        say!("who sent what to whom: {}", report.display());
+    }
     Ok(())
 }
 
 /// How many clients there are. Reads what all of them own and want: a mistake is told before
 /// anything starts.
-fn count_inputs(folder: &Path) -> Result<usize, BatchError> {
-    let exists = |rank: &usize| folder.join(input::file_name(*rank)).exists();
-    let clients = (1..rank::MAX_SIZE).take_while(exists).count();
+fn check_inputs(folder: &Path) -> Result<usize, BatchError> {
+    let clients = input::count(folder);
     if clients == 0 {
         return Err(BatchError::NoInput(folder.to_path_buf()));
     }
+    let exists = |rank: &usize| folder.join(input::file_name(*rank)).exists();
     if let Some(beyond) = (clients + 2..rank::MAX_SIZE).find(exists) {
         return Err(BatchError::Gap {
             folder: folder.to_path_buf(),
@@ -60,9 +66,30 @@ fn count_inputs(folder: &Path) -> Result<usize, BatchError> {
         });
     }
     for rank in 1..=clients {
-        input::read(&folder.join(input::file_name(rank)))?;
+        let file = input::file_name(rank);
+        for owned in input::read(&folder.join(&file))?.owned {
+            let Content::Path(path) = owned.content else {
+                continue;
+            };
+            let path = folder.join(path);
+            fs::metadata(&path).map_err(|error| BatchError::Owned {
+                name: owned.name,
+                path,
+                problem: format!("{error}; {file} names it"),
+            })?;
+        }
     }
     Ok(clients)
+}
+
+/// A run is not to be made for a page that cannot be written.
+fn check_report(options: &Options) -> Result<(), BatchError> {
+    let Some(report) = &options.report else {
+        return Ok(());
+    };
+    let file = OpenOptions::new().append(true).create(true).open(report);
+    file.map_err(io_error("write", report))?;
+    Ok(())
 }
 
 /// The processes of a run. Those that are still there when it is dropped are killed, and what they
@@ -114,6 +141,16 @@ impl Swarm<'_> {
                     None => continue,
                 };
                 // One that cannot be waited for is as good as failed.
+                if let Ok(Some(status)) = &ended
+                    && status.code().is_none()
+                {
+                    let who = if rank == 0 {
+                        "the tracker".into()
+                    } else {
+                        format!("client {rank}")
+                    };
+                    complain(&format!("{who} was killed ({status})"));
+                }
                 if let Some(good) = ended.map_or(Some(false), |status| Some(status?.success())) {
                     *place = None;
                     failed += usize::from(!good && rank > 0);

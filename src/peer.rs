@@ -249,9 +249,11 @@ impl Peer {
             notes: notes.clone(),
         };
         let open_files = Arc::<OpenFiles>::default();
+        let state = folder.state_path().to_path_buf();
         let upload_folder = config.upload.map(|folder| {
             UploadFolder::start(Tools {
                 folder,
+                state: state.clone(),
                 pool: pool.clone(),
                 open_files: open_files.clone(),
                 engine: inputs.clone(),
@@ -345,10 +347,7 @@ impl Peer {
 
     /// What trackers know us by.
     pub fn holder(&self) -> Holder {
-        Holder {
-            peer_id: self.identity.peer_id,
-            port: self.identity.port,
-        }
+        self.identity.holder()
     }
 
     /// A connection to our trackers, which `stop` ends.

@@ -14,6 +14,7 @@ pub mod names;
 pub mod open_files;
 pub mod probe;
 pub mod resume;
+pub mod shareable;
 pub mod unshared;
 
 use std::fs::Metadata;

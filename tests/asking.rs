@@ -120,6 +120,24 @@ fn what_was_withdrawn_is_told_no_more_until_it_changes() {
 }
 
 #[test]
+fn what_changes_after_it_was_asked_for_is_found_anew() {
+    let _watchdog = watchdog(LIMIT, "a changed file");
+    let world = World::new();
+    let mut holder = world.peer("holder", &[("notes", b"notes")]);
+    world.wait_for(1);
+    assert!(found(&world, "notes").contains(" 5 127.0.0.1:"));
+    fs::write(world.temp.path().join("holder/upload/notes"), "new notes").unwrap();
+    // Who fetches what was there before gets nothing of it.
+    let mut asker = world.peer("asker", &[]);
+    asker.type_line(&world.line("notes"));
+    holder.line_with("notes stopped");
+    let now = found(&world, "notes");
+    assert!(now.contains(" 9 127.0.0.1:"), "{now}");
+    holder.type_line("stop_share notes");
+    holder.line_with("Stopped sharing this file: notes");
+}
+
+#[test]
 fn without_asking_only_what_is_shared_is_told() {
     let _watchdog = watchdog(LIMIT, "--no-ask");
     let world = World::new();

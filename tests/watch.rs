@@ -303,6 +303,14 @@ fn what_the_user_withdraws_stays_so_until_it_changes_also_after_a_restart() {
     assert_eq!(names(&tracker), ["kept.bin", "look-3"]);
     // What is remembered is not hashed again.
     assert_eq!(seed.logged("is being hashed"), hashed + 1);
+    // Nor is it told to who asks for it.
+    wait_until("the peer can be asked", || {
+        !tracker.state().hub.everybody().is_empty()
+    });
+    let asker = Place::new(temp.path(), "asker", &[tracker.local_addr()]);
+    let mut asker = asker.start(&["-c", "ask diary.txt"]);
+    asker.ended(SOON);
+    asker.line_with("nobody has diary.txt");
     fs::write(&diary, "for everybody").unwrap();
     wait_for(&tracker, "diary.txt", 13);
     seed.quit();

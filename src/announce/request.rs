@@ -109,6 +109,20 @@ pub enum QueryError {
 }
 
 impl AnnounceRequest {
+    /// Of a peer that has everything, and has carried nothing yet; it asks for nobody.
+    pub fn of_seed(info_hash: InfoHash, peer_id: PeerId, port: u16) -> AnnounceRequest {
+        AnnounceRequest {
+            info_hash,
+            peer_id,
+            port,
+            uploaded: 0,
+            downloaded: 0,
+            left: 0,
+            event: Event::None,
+            numwant: Some(0),
+        }
+    }
+
     /// Reads what follows the `?` of an announce URL.
     pub fn from_query(query: &str) -> Result<(AnnounceRequest, PeerForm), QueryError> {
         let (mut info_hash, mut peer_id, mut port, mut left) = (None, None, None, None);

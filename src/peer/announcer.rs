@@ -9,6 +9,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,6 +34,13 @@ const HTTP_CONNECT: Duration = Duration::from_millis(1500);
 const HTTP_ANSWER: Duration = Duration::from_secs(10);
 /// The longest answer that is read from an HTTP tracker, in bytes: more peers than we take.
 const MAX_ANSWER: u64 = 1024 * 1024;
+
+/// Answers that may wait for our tracker: each may hold a whole torrent, and nobody waits long for
+/// one.
+const MAX_ANSWERS: usize = 64;
+
+/// An answer that waits has a copy: so they are counted.
+type Waiting = Arc<()>;
 
 /// Whom to ask.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -88,7 +96,7 @@ enum Job {
     },
     Publish(Box<Upload>),
     /// What our tracker has asked for: `have`, `hashing` or `have_not`.
-    Answer(Request),
+    Answer(Request, Waiting),
     Ticket {
         group: GroupName,
         user: UserName,
@@ -97,6 +105,7 @@ enum Job {
 
 pub struct Announcer {
     ours: Option<Sender<Job>>,
+    waiting: Waiting,
     http: Option<Sender<Job>>,
     agent: ureq::Agent,
     stop: Stop,
@@ -120,6 +129,7 @@ impl Announcer {
         let (end, ended) = bounded::<()>(0);
         let mut announcer = Announcer {
             ours: Some(ours),
+            waiting: Waiting::default(),
             http: Some(http),
             agent: agent.clone(),
             stop: stop.clone(),
@@ -178,10 +188,12 @@ impl Announcer {
         }
     }
 
-    /// Answers a question of our tracker.
+    /// Answers a question of our tracker, unless too many answers wait already.
     pub fn answer(&self, answer: Request) {
-        if let Some(jobs) = &self.ours {
-            let _ = jobs.send(Job::Answer(answer));
+        if Arc::strong_count(&self.waiting) > MAX_ANSWERS {
+            log::info!(target: "tracker", "too many questions at once: one is not answered");
+        } else if let Some(jobs) = &self.ours {
+            let _ = jobs.send(Job::Answer(answer, self.waiting.clone()));
         }
     }
 
@@ -264,7 +276,7 @@ fn ask_ours(link: &mut TrackerLink, job: Job, engine: &Sender<Input>) {
                 log::warn!(target: "tracker", "{} could not be offered: {error}", name.as_str());
             }
         }
-        Job::Answer(answer) => {
+        Job::Answer(answer, _waiting) => {
             // Late, or to another tracker than the one that has asked: nobody waits for it.
             if let Err(error) = link.request(&answer).and_then(|reply| Ok(reply.into_ok()?)) {
                 log::debug!(target: "tracker", "an answer was not taken: {error}");

@@ -225,7 +225,7 @@ impl Engine {
             }
             Input::NewTracker { connections } => self.greet_new_tracker(now, connections),
             Input::Ticket(answer) => self.ticket_answered(now, answer),
-            Input::Asked(asked) => self.asked(asked),
+            Input::Asked(asked) => self.asked(now, asked),
             Input::Looked(looked) => self.looked(looked),
         }
     }

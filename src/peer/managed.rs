@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::control::request::Holder;
 use crate::storage::StorageError;
 use crate::storage::resume::{Record, Share, Sources};
 use crate::torrent::bitfield::Bitfield;
@@ -53,6 +54,16 @@ pub enum State {
 pub struct Identity {
     pub peer_id: PeerId,
     pub port: u16,
+}
+
+impl Identity {
+    /// What trackers know us by.
+    pub fn holder(self) -> Holder {
+        Holder {
+            peer_id: self.peer_id,
+            port: self.port,
+        }
+    }
 }
 
 struct Conn {
@@ -211,6 +222,11 @@ impl Managed {
             total: self.shared.metainfo.layout.total(),
             sha256: self.sha256(),
         }
+    }
+
+    /// It is served because it was asked for, or was found by asking.
+    pub fn is_unlisted(&self) -> bool {
+        self.share.as_ref().is_some_and(|share| !share.listed)
     }
 
     /// What the SHA-256 of the whole must be, if that is known.

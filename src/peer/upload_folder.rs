@@ -3,27 +3,30 @@
 //!
 //! A file is hashed by the pool, one at a time, and is served from then on, to everybody, without
 //! being listed. What was hashed once, or withdrawn by its user, is not hashed again while it is
-//! unchanged: if it is not served, that is the user's wish. Never told: what lies elsewhere (a name has no separators, and
-//! a link is no file), what is hidden or not complete, and what the peer knows already, such as the
-//! files of groups.
+//! unchanged: if it is not served, that is the user's wish. Never told: what lies elsewhere (a name
+//! has no separators), what is not [`shareable`], and what the peer knows already, such as the files
+//! of groups.
 
 use std::collections::HashMap;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, Sender, TrySendError, at, bounded, never, select};
+use crossbeam_channel::{Receiver, Sender, at, bounded, never, select, unbounded};
 
 use crate::control::frame::quote_word;
-use crate::control::names::{FileName, GroupName};
+use crate::control::names::FileName;
 use crate::control::question::QuestionNumber;
 use crate::runtime::threads;
-use crate::storage::names::{PART, Platform, safe_name};
+use crate::storage::FileStamp;
+use crate::storage::names::{Platform, safe_name};
 use crate::storage::open_files::OpenFiles;
 use crate::storage::resume::Share;
+use crate::storage::shareable::shareable;
+use crate::storage::unshared;
 use crate::torrent::bitfield::Bitfield;
 
 use super::engine::{Addition, Command, Input, Start};
@@ -58,6 +61,8 @@ pub struct Looked {
 /// What the thread needs.
 pub struct Tools {
     pub folder: PathBuf,
+    /// Where it is remembered what is not to be shared.
+    pub state: PathBuf,
     pub pool: Arc<HashPool>,
     pub open_files: Arc<OpenFiles>,
     pub engine: Sender<Input>,
@@ -66,6 +71,8 @@ pub struct Tools {
 
 /// The running thread. Dropping it ends it, and what it hashes.
 pub struct UploadFolder {
+    /// Absolute.
+    folder: PathBuf,
     jobs: Option<Sender<Job>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -84,22 +91,34 @@ impl UploadFolder {
     /// # Errors
     /// The system's, if no thread can be started.
     pub fn start(tools: Tools) -> io::Result<UploadFolder> {
-        let (jobs, inbox) = bounded(QUEUE);
+        let folder = std::path::absolute(&tools.folder)?;
+        let (jobs, inbox) = unbounded();
         let answering = Answering {
+            hashed: unshared_in(&folder, &tools.state),
             tools,
-            hashed: HashMap::new(),
             making: None,
         };
         let thread = threads::spawn("answer", None, move || answering.run(&inbox))?;
         Ok(UploadFolder {
+            folder,
             jobs: Some(jobs),
             thread: Some(thread),
         })
     }
 
+    /// Whether this lies directly in the folder.
+    pub fn is_around(&self, path: &Path) -> bool {
+        path.parent() == Some(&self.folder)
+    }
+
     /// The engine hears of it as [`Looked`], unless too many questions wait already.
     pub fn look(&self, asked: Asked, known: Vec<PathBuf>) {
-        self.queue(Job::Look { asked, known });
+        match &self.jobs {
+            Some(jobs) if jobs.len() >= QUEUE => {
+                log::info!(target: "tracker", "too many questions at once: one is not answered");
+            }
+            _ => self.queue(Job::Look { asked, known }),
+        }
     }
 
     /// A file that its user shares no longer is not told while it is unchanged.
@@ -108,10 +127,9 @@ impl UploadFolder {
     }
 
     fn queue(&self, job: Job) {
-        if let Some(jobs) = &self.jobs
-            && let Err(TrySendError::Full(_)) = jobs.try_send(job)
-        {
-            log::info!(target: "tracker", "too many questions at once: one is not answered");
+        if let Some(jobs) = &self.jobs {
+            // The thread ends only after us.
+            let _ = jobs.send(job);
         }
     }
 }
@@ -125,17 +143,10 @@ impl Drop for UploadFolder {
     }
 }
 
-/// What a file looked like.
-#[derive(Clone, Copy, PartialEq, Eq)]
-struct Look {
-    size: u64,
-    modified: Option<SystemTime>,
-}
-
 /// A file that is being hashed.
 struct Hashing {
     file: FileName,
-    look: Look,
+    stamp: FileStamp,
     making: Making,
     made: Receiver<Result<Made, MakeError>>,
     /// Who waits for it, and until when.
@@ -145,7 +156,7 @@ struct Hashing {
 /// The thread's own.
 struct Answering {
     tools: Tools,
-    hashed: HashMap<FileName, Look>,
+    hashed: HashMap<FileName, FileStamp>,
     making: Option<Hashing>,
 }
 
@@ -180,29 +191,29 @@ impl Answering {
         let name = path.file_name().and_then(|name| name.to_str());
         let file = name.filter(|_| here).and_then(|name| name.parse().ok());
         let found = file.and_then(|file| Some((find(&self.tools.folder, &file, &[])?.1, file)));
-        if let Some((look, file)) = found {
-            self.remember(file, look);
+        if let Some((stamp, file)) = found {
+            self.remember(file, stamp);
         }
     }
 
     fn look(&mut self, asked: Asked, known: &[PathBuf]) {
         let file = asked.file.clone();
         let there = find(&self.tools.folder, &file, known);
-        let Some((path, look)) = there.filter(|(_, look)| self.hashed.get(&file) != Some(look))
-        else {
+        let is_new = |(_, stamp): &(PathBuf, FileStamp)| self.hashed.get(&file) != Some(stamp);
+        let Some((path, stamp)) = there.filter(is_new) else {
             return self.tell(asked, None);
         };
         match &mut self.making {
-            Some(hashing) if hashing.file == file && hashing.look == look => {
+            Some(hashing) if hashing.file == file && hashing.stamp == stamp => {
                 hashing.waiting.push((Instant::now() + SOON, asked));
             }
             // One at a time: whoever asks again finds this one hashed later.
-            Some(_) => self.tell(asked, Some(look.size)),
-            None => self.hash(asked, &path, look),
+            Some(_) => self.tell(asked, Some(stamp.length)),
+            None => self.hash(asked, &path, stamp),
         }
     }
 
-    fn hash(&mut self, asked: Asked, path: &Path, look: Look) {
+    fn hash(&mut self, asked: Asked, path: &Path, stamp: FileStamp) {
         let (done, made) = bounded(1);
         let on_done = move |result| drop(done.send(result));
         let open_files = self.tools.open_files.clone();
@@ -212,7 +223,7 @@ impl Answering {
             Ok(making) => {
                 self.making = Some(Hashing {
                     file,
-                    look,
+                    stamp,
                     making,
                     made,
                     waiting: vec![(Instant::now() + SOON, asked)],
@@ -220,7 +231,7 @@ impl Answering {
             }
             Err(error) => {
                 log::info!(target: "tracker", "{file} was asked for, and cannot be shared: {error}");
-                self.remember(file, look);
+                self.remember(file, stamp);
                 self.tell(asked, None);
             }
         }
@@ -237,7 +248,7 @@ impl Answering {
                 log::info!(target: "tracker", "{file} was asked for, and cannot be shared: {error}");
             }
         }
-        self.remember(file, hashing.look);
+        self.remember(file, hashing.stamp);
         // By now the engine knows it.
         for (_, asked) in hashing.waiting {
             self.tell(asked, None);
@@ -251,20 +262,14 @@ impl Answering {
         };
         let late = hashing.waiting.extract_if(.., |(until, _)| *until <= now);
         let late: Vec<Asked> = late.map(|(_, asked)| asked).collect();
-        let size = hashing.look.size;
+        let size = hashing.stamp.length;
         for asked in late {
             self.tell(asked, Some(size));
         }
     }
 
     fn serve(&self, file: &FileName, made: Made) {
-        let share = Share {
-            group: GroupName::public(),
-            name: file.clone(),
-            users: Vec::new(),
-            sha256: None,
-            listed: false,
-        };
+        let share = Share::unlisted(file.clone());
         let have = Bitfield::all(made.metainfo.layout.pieces());
         let addition = Addition {
             beginning: new_beginning(Arc::new(made.metainfo), Some(share)),
@@ -288,11 +293,11 @@ impl Answering {
         let _ = self.tools.people.send(News::Notice(text));
     }
 
-    fn remember(&mut self, file: FileName, look: Look) {
+    fn remember(&mut self, file: FileName, stamp: FileStamp) {
         if self.hashed.len() >= MAX_REMEMBERED {
             self.hashed.clear();
         }
-        self.hashed.insert(file, look);
+        self.hashed.insert(file, stamp);
     }
 
     fn tell(&self, asked: Asked, hashing: Option<u64>) {
@@ -305,27 +310,31 @@ impl Answering {
 }
 
 /// A file of this name that lies in the folder itself, and none of what is `known`.
-fn find(folder: &Path, file: &FileName, known: &[PathBuf]) -> Option<(PathBuf, Look)> {
+fn find(folder: &Path, file: &FileName, known: &[PathBuf]) -> Option<(PathBuf, FileStamp)> {
     let name = file.as_str();
-    let plain = safe_name(name, Platform::here()).is_ok_and(|safe| safe == name);
-    if !plain || name.starts_with('.') || name.ends_with(PART) {
+    if !safe_name(name, Platform::here()).is_ok_and(|safe| safe == name) {
         return None;
     }
     let path = folder.join(name);
-    let metadata = fs::symlink_metadata(&path)
-        .ok()
-        .filter(fs::Metadata::is_file)?;
+    let metadata = shareable(&path).filter(Metadata::is_file)?;
     // A known torrent may have been shared under another path, through a link, or as a folder.
     let real = fs::canonicalize(&path).ok()?;
     let mut known = known.iter().filter_map(|path| fs::canonicalize(path).ok());
     if known.any(|known| real.starts_with(known)) {
         return None;
     }
-    let look = Look {
-        size: metadata.len(),
-        modified: metadata.modified().ok(),
+    Some((path, FileStamp::of(name.into(), &metadata)))
+}
+
+/// The files of the folder that were not to be shared in the last run, and what they looked like.
+fn unshared_in(folder: &Path, state: &Path) -> HashMap<FileName, FileStamp> {
+    let unshared = unshared::read(state).into_iter();
+    let here = unshared.filter(|(path, _)| path.parent() == Some(folder));
+    let file = |(path, files): (PathBuf, Vec<FileStamp>)| {
+        let name = path.file_name()?.to_str()?;
+        Some((name.parse().ok()?, files.into_iter().next()?))
     };
-    Some((path, look))
+    here.filter_map(file).collect()
 }
 
 #[cfg(test)]
@@ -345,7 +354,7 @@ mod tests {
         let known = [upload.join("group"), temp.path().join("gone")];
         let found = |name: &str| {
             let file: FileName = name.parse().unwrap();
-            find(&upload, &file, &known).map(|(path, look)| (path, look.size))
+            find(&upload, &file, &known).map(|(path, stamp)| (path, stamp.length))
         };
         assert_eq!(found("a"), Some((upload.join("a"), 1)));
         for name in [

@@ -216,16 +216,19 @@ impl Questions {
     }
 
     fn keep(&mut self, now: Seconds, metainfo: &Metainfo) {
-        self.found.retain(|(_, found)| {
-            let again = found.info_hash == metainfo.info_hash;
-            self.found_bytes -= if again { found.info.len() } else { 0 };
-            !again
-        });
-        self.found_bytes += metainfo.info_bytes().len();
-        let found = Found {
-            info_hash: metainfo.info_hash,
-            size: metainfo.layout.total(),
-            info: metainfo.info_bytes().into(),
+        let is_it = |(_, found): &(Seconds, Found)| found.info_hash == metainfo.info_hash;
+        let place = self.found.iter().position(is_it);
+        let found = match place.and_then(|place| self.found.remove(place)) {
+            // Not copied again for each of its holders.
+            Some((_, found)) => found,
+            None => {
+                self.found_bytes += metainfo.info_bytes().len();
+                Found {
+                    info_hash: metainfo.info_hash,
+                    size: metainfo.layout.total(),
+                    info: metainfo.info_bytes().into(),
+                }
+            }
         };
         self.found.push_back((now, found));
         self.forget(now);

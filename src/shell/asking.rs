@@ -6,7 +6,7 @@ use std::net::{SocketAddr, ToSocketAddrs};
 use std::sync::Arc;
 
 use crate::control::command::{self, Place};
-use crate::control::names::{FileName, GroupName};
+use crate::control::names::FileName;
 use crate::control::tracker_info::TrackerAddress;
 use crate::peer::asking::{self, Asked};
 use crate::peer::tracker_link::LinkError;
@@ -107,7 +107,7 @@ pub fn run(shell: &mut PeerShell, line: &Line<'_>) -> Result<String, ShellError>
 
 /// Asks all of our trackers, and lists what was found.
 pub fn ask(shell: &mut PeerShell, file: &str) -> Result<String, ShellError> {
-    let (file, trackers) = (name(file)?, shell.peer.trackers.list());
+    let (file, trackers) = (sharing::file_name(file)?, shell.peer.trackers.list());
     let asked = ask_trackers(shell, &trackers, &file)?;
     let list = sum_up(shell, &file, &asked)?;
     let how = match list.choices.len() {
@@ -121,7 +121,7 @@ pub fn ask(shell: &mut PeerShell, file: &str) -> Result<String, ShellError> {
 
 /// Asks one tracker, and fetches what was found, if that is one content.
 fn ask_at(shell: &mut PeerShell, host: &str, port: u16, file: &str) -> Result<String, ShellError> {
-    let file = name(file)?;
+    let file = sharing::file_name(file)?;
     let tracker = named(&shell.peer.trackers.list(), host, port);
     let asked = ask_trackers(shell, &[tracker], &file)?;
     let list = sum_up(shell, &file, &asked)?;
@@ -139,11 +139,6 @@ fn several(last: usize) -> String {
         "These are different files of one name. To fetch one, type its number (1 to {last}), and \
          behind it, if you like, where it goes."
     )
-}
-
-fn name(file: &str) -> Result<FileName, ShellError> {
-    let wrong = |error| ShellError::Other(format!("`{file}` is no file name: {error}"));
-    file.parse().map_err(wrong)
 }
 
 /// The tracker that is meant: with its key, if it stands in tracker_info.txt.
@@ -333,16 +328,7 @@ fn fetch(
     let metainfo = Arc::new(metainfo);
     let text = match sharing::there_already(shell, &metainfo, None)? {
         Some(text) => text,
-        None => {
-            let share = Share {
-                group: GroupName::public(),
-                name: file,
-                users: Vec::new(),
-                sha256: None,
-                listed: false,
-            };
-            sharing::fetch(shell, &metainfo, share, destination)?
-        }
+        None => sharing::fetch(shell, &metainfo, Share::unlisted(file), destination)?,
     };
     // Also of one that is here already, and waits for peers.
     let (info_hash, holders) = (choice.info_hash, &choice.holders);

@@ -1,11 +1,11 @@
 //! The menu: seed and download by answering questions one by one.
 //!
 //! In scope: which question follows which. Not here: what an answer means ([`answer`]), how a
-//! download is watched ([`watch`]), and where answers come from (a [`Person`]: whoever reads the
+//! download is waited for ([`download`]), and where answers come from (a [`Person`]: whoever reads the
 //! lines).
 
 pub mod answer;
-pub mod watch;
+pub mod download;
 
 use std::sync::Arc;
 
@@ -213,9 +213,7 @@ struct Found {
 }
 
 fn find(shell: &mut PeerShell, typed: &str) -> Result<Found, ShellError> {
-    let name: FileName = typed
-        .parse()
-        .map_err(|error| ShellError::Other(format!("`{typed}` is no file name: {error}")))?;
+    let name = sharing::file_name(typed)?;
     let (metainfo, sha256) = sharing::torrent_of(shell, &GroupName::public(), &name)?;
     Ok(Found {
         name,
@@ -249,13 +247,10 @@ fn download(shell: &mut PeerShell, person: &mut dyn Person) -> Result<(), Broken
         answer::source(typed, &sources)
     })?;
     let share = Share {
-        group: GroupName::public(),
-        name: found.name,
-        users: Vec::new(),
         sha256: found.sha256,
-        listed: true,
+        ..Share::public(found.name)
     };
-    watch::download(shell, found.metainfo, &target, share, chosen)?;
+    download::run(shell, found.metainfo, &target, share, chosen)?;
     Ok(())
 }
 

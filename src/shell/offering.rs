@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::announce::request::{AnnounceRequest, Event};
+use crate::announce::request::AnnounceRequest;
 use crate::control::names::{FileName, GroupName, UserName};
 use crate::control::reply::{Reply, Uploaded};
 use crate::control::request::{Holder, Request, Upload};
@@ -77,16 +77,7 @@ pub fn withdraw(
     held: bool,
 ) -> Result<Reply, LinkError> {
     if held && share.group.is_public() {
-        let announce = AnnounceRequest {
-            info_hash,
-            peer_id: holder.peer_id,
-            port: holder.port,
-            uploaded: 0,
-            downloaded: 0,
-            left: 0,
-            event: Event::None,
-            numwant: Some(0),
-        };
+        let announce = AnnounceRequest::of_seed(info_hash, holder.peer_id, holder.port);
         let group = None;
         link.request(&Request::Announce { announce, group })?;
     }

@@ -1,4 +1,5 @@
-//! The program `peer`: its command line, and its four ways to run: prompt, batch, service, demo.
+//! The program `peer`: its command line, and its five ways to run: prompt, script, service, batch
+//! run, demo.
 
 use std::fs;
 use std::io::{self, IsTerminal};
@@ -209,7 +210,7 @@ fn serve(mut shell: PeerShell, args: &Args, screen: &Screen) -> ExitCode {
     }
 }
 
-/// False if a command of a batch failed.
+/// False if a command of a script failed.
 fn run_commands(shell: &mut PeerShell, args: &Args, screen: &Screen) -> io::Result<bool> {
     let news = news::print_news(
         shell.peer.news().clone(),
@@ -217,10 +218,8 @@ fn run_commands(shell: &mut PeerShell, args: &Args, screen: &Screen) -> io::Resu
         shell.awaited.clone(),
     )?;
     let good = if let Some(commands) = &args.command {
-        {
-            let commands = split_commands(commands).into_iter();
-            batch(shell, commands.map(Zeroizing::new), false)
-        }
+        let commands = split_commands(commands).into_iter();
+        script(shell, commands.map(Zeroizing::new), false)
     } else if args.no_prompt {
         let _ = shell.interrupt.receiver().recv();
         true
@@ -240,7 +239,7 @@ fn run_commands(shell: &mut PeerShell, args: &Args, screen: &Screen) -> io::Resu
             Next::Line(line) => Some(line),
             Next::End | Next::Signal => None,
         };
-        batch(shell, std::iter::from_fn(next), args.menu)
+        script(shell, std::iter::from_fn(next), args.menu)
     };
     shell.watch = None;
     // The news end with the engine.
@@ -293,14 +292,14 @@ fn prompt_loop(shell: &mut PeerShell, lines: &Lines, menu: bool) {
 }
 
 /// Lines that were written before anybody asked for them.
-struct InBatch<I> {
+struct InScript<I> {
     lines: I,
     interrupt: Arc<Interrupt>,
     /// Nothing has failed.
     good: bool,
 }
 
-impl<I: Iterator<Item = Zeroizing<String>>> Person for InBatch<I> {
+impl<I: Iterator<Item = Zeroizing<String>>> Person for InScript<I> {
     /// The question is a line of its own.
     fn ask(&mut self, question: Question) -> Next {
         if self.interrupt.came() {
@@ -317,13 +316,13 @@ impl<I: Iterator<Item = Zeroizing<String>>> Person for InBatch<I> {
 }
 
 /// Runs commands to their end or to `quit`. False if any of them failed.
-fn batch(
+fn script(
     shell: &mut PeerShell,
     lines: impl Iterator<Item = Zeroizing<String>>,
     menu: bool,
 ) -> bool {
     let interrupt = shell.interrupt.clone();
-    let mut person = InBatch {
+    let mut person = InScript {
         lines,
         interrupt,
         good: true,
@@ -333,7 +332,7 @@ fn batch(
         return person.good;
     }
     while let Some(line) = person.lines.next() {
-        // It was meant for the whole batch, whatever was being done.
+        // It was meant for the whole script, whatever was being done.
         if shell.interrupt.came() {
             complain(&ShellError::Interrupted);
             return false;

@@ -253,6 +253,12 @@ fn parse_group(shell: &PeerShell, word: Option<&str>) -> Result<GroupName, Shell
     Ok(group)
 }
 
+/// A name as it was typed.
+pub fn file_name(typed: &str) -> Result<FileName, ShellError> {
+    let wrong = |error| ShellError::Other(format!("`{typed}` is no file name: {error}"));
+    typed.parse().map_err(wrong)
+}
+
 /// Fetches a file of a group.
 pub fn download_file(
     shell: &mut PeerShell,
@@ -261,9 +267,7 @@ pub fn download_file(
     destination: Option<&str>,
 ) -> Result<String, ShellError> {
     let group = parse_group(shell, group)?;
-    let name: FileName = file
-        .parse()
-        .map_err(|error| ShellError::Other(format!("`{file}` is no file name: {error}")))?;
+    let name = file_name(file)?;
     let user = match group.is_public() {
         true => None,
         false => Some(groups::ticket(shell, &group)?.user),
@@ -469,9 +473,7 @@ fn stop_share_elsewhere(
     file: &str,
 ) -> Result<String, ShellError> {
     let group = parse_group(shell, group)?;
-    let name: FileName = file
-        .parse()
-        .map_err(|error| ShellError::Other(format!("`{file}` is no file name: {error}")))?;
+    let name = file_name(file)?;
     if group.is_public() {
         return Err(ShellError::NotHere(file.into()));
     }

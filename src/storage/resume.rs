@@ -89,6 +89,27 @@ pub struct Share {
     pub listed: bool,
 }
 
+impl Share {
+    /// With everybody, in the list of trackers.
+    pub fn public(name: FileName) -> Share {
+        Share {
+            group: GroupName::public(),
+            name,
+            users: Vec::new(),
+            sha256: None,
+            listed: true,
+        }
+    }
+
+    /// With everybody who asks for it.
+    pub fn unlisted(name: FileName) -> Share {
+        Share {
+            listed: false,
+            ..Share::public(name)
+        }
+    }
+}
+
 /// How far a record can be believed.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Trust {

@@ -6,7 +6,7 @@ use std::io::{self, BufReader, Read};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
-use crate::announce::request::{AnnounceRequest, Event};
+use crate::announce::request::AnnounceRequest;
 use crate::control::classic::{Answer, Letters, Malformed, Request, swarm_of};
 use crate::control::frame::{FrameError, read_text};
 use crate::control::names::FileName;
@@ -69,16 +69,7 @@ pub fn error(why: &str) -> String {
 fn register(state: &State, address: SocketAddr, name: &FileName) -> Answer {
     let info_hash = swarm_of(name);
     let was_there = state.is_member(&info_hash, address);
-    let request = AnnounceRequest {
-        info_hash,
-        peer_id: NO_ID,
-        port: address.port(),
-        uploaded: 0,
-        downloaded: 0,
-        left: 0,
-        event: Event::None,
-        numwant: Some(0),
-    };
+    let request = AnnounceRequest::of_seed(info_hash, NO_ID, address.port());
     match state.announce(address.ip(), &request) {
         Ok(_) if was_there => Answer::Renewed,
         Ok(_) => Answer::Registered,

@@ -609,15 +609,10 @@ fn not_shared(name: &FileName) -> Refused {
 
 /// How whoever shares a file stands in its swarm.
 pub(super) fn as_seed(upload: &Upload) -> AnnounceRequest {
+    let (info_hash, holder) = (upload.metainfo.info_hash, upload.holder);
     AnnounceRequest {
-        info_hash: upload.metainfo.info_hash,
-        peer_id: upload.holder.peer_id,
-        port: upload.holder.port,
-        uploaded: 0,
-        downloaded: 0,
-        left: 0,
         event: Event::Started,
-        numwant: Some(0),
+        ..AnnounceRequest::of_seed(info_hash, holder.peer_id, holder.port)
     }
 }
 

@@ -5,20 +5,24 @@
 //! [`Looked`]: by then the file may be served. What is a group's is never told.
 
 use std::path::PathBuf;
+use std::time::Instant;
 
 use crate::control::names::FileName;
 use crate::control::question::QuestionNumber;
-use crate::control::request::{Have, Holder, Request};
+use crate::control::request::{Have, Request};
 use crate::peer::managed::{Managed, State};
 use crate::peer::upload_folder::{Asked, Looked};
+use crate::storage::StorageError;
 
 use super::Engine;
 
 impl Engine {
-    pub(super) fn asked(&mut self, asked: Asked) {
+    pub(super) fn asked(&mut self, now: Instant, asked: Asked) {
         if let Some(answer) = self.answer(asked.question, &asked.file) {
-            self.announcer.answer(answer);
-        } else if let Some(folder) = &self.upload_folder
+            return self.announcer.answer(answer);
+        }
+        self.forget_changed(now, &asked.file);
+        if let Some(folder) = &self.upload_folder
             // To look for a file elsewhere is no reason to serve one's own.
             && self.asking.as_ref() != Some(&asked.file)
         {
@@ -30,6 +34,31 @@ impl Engine {
         }
     }
 
+    /// A file of the upload folder that was served because it was asked for, and is another by now,
+    /// is looked at anew: nobody has named it here.
+    fn forget_changed(&mut self, now: Instant, file: &FileName) {
+        let Some(folder) = &self.upload_folder else {
+            return;
+        };
+        let has_changed = |torrent: &Managed| {
+            let State::Stopped(error) = &torrent.state else {
+                return false;
+            };
+            let gone = matches!(
+                error,
+                StorageError::Changed { .. } | StorageError::Missing { .. }
+            );
+            gone && torrent.is_unlisted() && folder.is_around(&torrent.path())
+        };
+        let named = self.torrents.values();
+        let mut named = named.filter(|torrent| torrent.name() == file.as_str());
+        if let Some(torrent) = named.find(|torrent| has_changed(torrent)) {
+            let info_hash = torrent.info_hash();
+            // It is there: it was found just now.
+            let _ = self.forget(now, info_hash);
+        }
+    }
+
     /// It was looked for in the upload folder.
     pub(super) fn looked(&mut self, looked: Looked) {
         let Asked { question, file } = looked.asked;
@@ -38,7 +67,7 @@ impl Engine {
             (None, Some(size)) => self.announcer.answer(Request::Hashing {
                 question,
                 size,
-                holder: self.holder(),
+                holder: self.identity.holder(),
             }),
             (None, None) => self.answer_no(question),
         }
@@ -46,7 +75,7 @@ impl Engine {
 
     /// What is served under this name, or being checked.
     fn answer(&self, question: QuestionNumber, file: &FileName) -> Option<Request> {
-        let holder = self.holder();
+        let holder = self.identity.holder();
         let named = |torrent: &&Managed| torrent.name() == file.as_str();
         let mut torrents: Vec<&Managed> = self.torrents.values().filter(named).collect();
         torrents.sort_by_key(|torrent| (torrent.added, torrent.info_hash()));
@@ -70,13 +99,6 @@ impl Engine {
         let peer_id = self.identity.peer_id;
         let answer = Request::HaveNot { question, peer_id };
         self.announcer.answer(answer);
-    }
-
-    fn holder(&self) -> Holder {
-        Holder {
-            peer_id: self.identity.peer_id,
-            port: self.identity.port,
-        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! What the user can want of the engine, carried out.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -406,7 +407,20 @@ impl Engine {
         Ok(())
     }
 
-    pub(super) fn remove(&mut self, now: Instant, info_hash: InfoHash) -> Result<(), EngineError> {
+    fn remove(&mut self, now: Instant, info_hash: InfoHash) -> Result<(), EngineError> {
+        let path = self.forget(now, info_hash)?;
+        if let Some(folder) = &self.upload_folder {
+            folder.withdrawn(path);
+        }
+        Ok(())
+    }
+
+    /// Ends a torrent. Returns where its content lies.
+    pub(super) fn forget(
+        &mut self,
+        now: Instant,
+        info_hash: InfoHash,
+    ) -> Result<PathBuf, EngineError> {
         let mut torrent = self
             .torrents
             .remove(&info_hash)
@@ -416,11 +430,8 @@ impl Engine {
         }
         torrent.disconnect_all(now);
         torrent.announce_stopped(self.identity, &self.announcer);
-        if let Some(folder) = &self.upload_folder {
-            folder.withdrawn(torrent.path());
-        }
         self.disk.queue(DiskJob::Forget(info_hash));
         self.awaited.retain(|call| call.info_hash != info_hash);
-        Ok(())
+        Ok(torrent.path())
     }
 }

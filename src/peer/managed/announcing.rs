@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use crate::announce::request::{AnnounceRequest, Event};
-use crate::control::request::{Holder, Upload};
+use crate::control::request::Upload;
 use crate::peer::announcer::{Announced, Announcer, Tracker};
 use crate::storage::resume::Share;
 
@@ -141,8 +141,7 @@ impl Managed {
     pub fn list(&mut self, begin: &Beginning) -> bool {
         let listed = |share: &&Share| share.listed && share.group.is_public();
         let listed = begin.share.as_ref().filter(listed);
-        let unlisted = self.share.as_ref().is_some_and(|share| !share.listed);
-        let (true, Some(share)) = (unlisted, listed) else {
+        let (true, Some(share)) = (self.is_unlisted(), listed) else {
             return false;
         };
         self.share = Some(share.clone());
@@ -154,15 +153,11 @@ impl Managed {
     pub(super) fn offer(&self, us: Identity, announcer: &Announcer) {
         if let Some(share) = self.share.as_ref().filter(|share| share.listed) {
             let metainfo = (*self.shared.metainfo).clone();
-            let holder = Holder {
-                peer_id: us.peer_id,
-                port: us.port,
-            };
             announcer.publish(Upload {
                 group: share.group.clone(),
                 name: share.name.clone(),
                 metainfo,
-                holder,
+                holder: us.holder(),
                 sha256: share.sha256,
             });
         }

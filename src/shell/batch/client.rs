@@ -13,7 +13,7 @@ use crossbeam_channel::{Receiver, select, tick, unbounded};
 use crate::control::muster::{Choice, Step};
 use crate::control::names::{FileName, GroupName, NameError};
 use crate::control::reply::{Code, Download, ReplyError};
-use crate::control::request::{Holder, Request, Upload};
+use crate::control::request::{Request, Upload};
 use crate::control::tracker_info::TrackerAddress;
 use crate::peer::batch::{Batch, Note, Noted};
 use crate::peer::view::{News, Status, TorrentView};
@@ -148,7 +148,7 @@ impl Client<'_> {
     fn share(&mut self, input: &Input) -> Result<(), BatchError> {
         let mut owned = Vec::new();
         for file in &input.owned {
-            let torrent = owned::torrent(&self.peer, &self.options.folder, file)?;
+            let torrent = owned::torrent(&self.peer, &self.options.folder, file, self.interrupt)?;
             let name = file_name(&file.name)?;
             let info_hash = torrent.metainfo.info_hash;
             let offer = Request::BatchOffer {
@@ -177,21 +177,17 @@ impl Client<'_> {
     }
 
     fn upload(&mut self, name: FileName, torrent: Torrent) -> Result<(), BatchError> {
-        let holder = Holder {
-            peer_id: self.peer.peer_id(),
-            port: self.peer.local_addr().port(),
-        };
         let upload = Upload {
             group: GroupName::public(),
             name: name.clone(),
             metainfo: Metainfo::clone(&torrent.metainfo),
-            holder,
+            holder: self.peer.holder(),
             // The pieces' own hashes are enough: nobody compares copies by eye.
             sha256: None,
         };
         let upload = Request::UploadFile(Box::new(upload));
         self.link.ask(&upload)?;
-        let (share, tracker) = (Some(public(name)), Some(self.link.tracker));
+        let (share, tracker) = (Some(Share::public(name)), Some(self.link.tracker));
         self.peer
             .seed(torrent.metainfo, torrent.storage, share, tracker)?;
         Ok(())
@@ -310,7 +306,7 @@ impl Client<'_> {
         };
         let (metainfo, _) = Download::from_reply(reply).map_err(LinkError::from)?;
         let target = self.scratch.path.join(name);
-        let share = Some(public(file));
+        let share = Some(Share::public(file));
         self.peer
             .download(Arc::new(metainfo), &target, share, Sources::Anyone, &|| {
                 false
@@ -359,14 +355,4 @@ fn entry(note: Note) -> Entry {
 fn file_name(name: &str) -> Result<FileName, BatchError> {
     name.parse()
         .map_err(|error: NameError| BatchError::Ended(format!("`{name}` {error}")))
-}
-
-fn public(name: FileName) -> Share {
-    Share {
-        group: GroupName::public(),
-        name,
-        users: Vec::new(),
-        sha256: None,
-        listed: true,
-    }
 }

@@ -4,10 +4,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{bounded, select};
 
 use crate::peer::Peer;
 use crate::peer::hashing::{HashOutcome, Purpose};
+use crate::shell::interrupt::Interrupt;
 use crate::storage::Storage;
 use crate::storage::files::FileStorage;
 use crate::storage::memory::MemoryStorage;
@@ -29,7 +30,12 @@ pub struct Torrent {
 
 /// The torrent of an owned file. `folder` is where relative paths begin. The same content under
 /// the same name gives the same torrent, whoever owns it.
-pub fn torrent(peer: &Peer, folder: &Path, owned: &Owned) -> Result<Torrent, BatchError> {
+pub fn torrent(
+    peer: &Peer,
+    folder: &Path,
+    owned: &Owned,
+    interrupt: &Interrupt,
+) -> Result<Torrent, BatchError> {
     let problem = |path: &Path, problem: &dyn std::fmt::Display| BatchError::Owned {
         name: owned.name.clone(),
         path: path.to_path_buf(),
@@ -58,7 +64,8 @@ pub fn torrent(peer: &Peer, folder: &Path, owned: &Owned) -> Result<Torrent, Bat
             let storage = FileStorage::existing(&path, layout.clone(), peer.open_files.clone());
             let storage: Arc<dyn Storage> =
                 Arc::new(storage.map_err(|error| problem(&path, &error))?);
-            let hashes = hash(peer, &storage, &layout).map_err(|error| problem(&path, &error))?;
+            let hashes =
+                hash(peer, &storage, &layout, interrupt).map_err(|error| problem(&path, &error))?;
             let metainfo = Metainfo::build(Layout::clone(&layout), hashes, false);
             Ok(Torrent {
                 metainfo: Arc::new(metainfo),
@@ -68,18 +75,27 @@ pub fn torrent(peer: &Peer, folder: &Path, owned: &Owned) -> Result<Torrent, Bat
     }
 }
 
-/// Hashes a file on the peer's threads, and waits for it.
+/// Hashes a file on the peer's threads, and waits for it; a signal ends that.
 fn hash(
     peer: &Peer,
     storage: &Arc<dyn Storage>,
     layout: &Arc<Layout>,
+    interrupt: &Interrupt,
 ) -> Result<Vec<PieceHash>, String> {
     let (done, outcome) = bounded(1);
     let on_done = Box::new(move |outcome| drop(done.send(outcome)));
     let (storage, pieces) = (storage.clone(), layout.all_pieces().collect());
-    peer.pool
+    let task = peer
+        .pool
         .hash(Purpose::Make, storage, layout.clone(), pieces, on_done);
-    match outcome.recv() {
+    let outcome = select! {
+        recv(outcome) -> outcome => outcome,
+        recv(interrupt.receiver()) -> _ => {
+            task.cancel();
+            Ok(HashOutcome::Cancelled)
+        }
+    };
+    match outcome {
         // All are there: an unreadable piece fails the job.
         Ok(HashOutcome::Hashed { hashes, .. }) => {
             Ok(hashes.into_iter().filter_map(|(_, hash)| hash).collect())

@@ -2,14 +2,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
-use std::fs::{self, Metadata};
+use std::fs;
 use std::io;
 use std::path::Path;
 
 use crate::storage::FileStamp;
 use crate::storage::content::{Content, ContentError};
 use crate::storage::folder::STATE_FOLDER;
-use crate::storage::names::PART;
+use crate::storage::shareable::shareable;
 
 use super::Mode;
 
@@ -81,23 +81,15 @@ impl Look {
 
 /// What the files of something in the folder look like; None if it is nothing to share.
 ///
-/// Left alone are: what is empty (most programs create a file before they fill it), hidden, or
-/// ends with `.part`; links, which may lead anywhere; and a peer's download folder.
+/// Left alone is what is not [`shareable`], or empty (most programs create a file before they fill
+/// it); and a peer's download folder.
 pub fn files_at(path: &Path, mode: Mode) -> Option<Vec<FileStamp>> {
-    let name = path.file_name()?;
-    let shown = name.to_string_lossy();
-    if shown.starts_with('.') || shown.ends_with(PART) {
-        return None;
-    }
-    let metadata = fs::symlink_metadata(path).ok()?;
-    if is_hidden(&metadata) {
-        return None;
-    }
+    let metadata = shareable(path)?;
     if metadata.is_file() {
-        let stamp = FileStamp::of(name.into(), &metadata);
+        let stamp = FileStamp::of(path.file_name()?.into(), &metadata);
         return (stamp.length > 0).then(|| vec![stamp]);
     }
-    if !metadata.is_dir() || mode != Mode::Folders || path.join(STATE_FOLDER).exists() {
+    if mode != Mode::Folders || path.join(STATE_FOLDER).exists() {
         return None;
     }
     let content = match Content::at(path) {
@@ -112,18 +104,6 @@ pub fn files_at(path: &Path, mode: Mode) -> Option<Vec<FileStamp>> {
     };
     // One that has just gone is missed by the next look.
     Some(content.files?.into_iter().filter_map(stamp).collect())
-}
-
-#[cfg(windows)]
-fn is_hidden(metadata: &Metadata) -> bool {
-    const FILE_ATTRIBUTE_HIDDEN: u32 = 2;
-    std::os::windows::fs::MetadataExt::file_attributes(metadata) & FILE_ATTRIBUTE_HIDDEN != 0
-}
-
-/// Its name says it.
-#[cfg(not(windows))]
-fn is_hidden(_: &Metadata) -> bool {
-    false
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const WIDTH: usize = 50;
 
 /// Fetches a torrent from `sources` to `target` and waits for it. At a terminal the bar moves;
 /// elsewhere only its end is printed.
-pub fn download(
+pub fn run(
     shell: &mut PeerShell,
     metainfo: Arc<Metainfo>,
     target: &Path,

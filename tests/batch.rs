@@ -352,8 +352,11 @@ fn malformed_input_is_told_before_anything_starts() {
             vec!["0\n1\n../x\n"],
             "in1.txt, line 3: `../x` cannot be the name of a file",
         ),
-        (vec!["0\n0\n", "1\nfile @nothing\n0\n"], "client 2: "),
-        (vec![], "there is no in1.txt"),
+        (
+            vec!["0\n0\n", "1\nfile @nothing\n0\n"],
+            "; in2.txt names it",
+        ),
+        (vec![], "there is no in1.txt in "),
     ] {
         let folder: PathBuf = temp.path().join(expect.len().to_string());
         fs::create_dir(&folder).unwrap();

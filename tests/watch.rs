@@ -235,7 +235,7 @@ fn a_file_that_changes_while_it_is_fetched_gives_no_wrong_byte() {
 }
 
 #[test]
-fn a_name_that_is_taken_is_told_once_and_tried_again_when_the_file_changes() {
+fn a_name_that_is_taken_is_told_once_and_used_when_it_is_free() {
     let _watchdog = watchdog(Duration::from_secs(240), "a name that is taken");
     let temp = tempfile::tempdir().unwrap();
     let tracker = start_tracker();
@@ -248,21 +248,20 @@ fn a_name_that_is_taken_is_told_once_and_tried_again_when_the_file_changes() {
     let mut second = Watcher::start(&two, "files");
     second
         .program
-        .line_with("same.txt is not shared: `same.txt` is shared already");
+        .line_with("same.txt is not shared: others share other content under this name");
     second.look_twice(&tracker);
     second.look_twice(&tracker);
     assert_eq!(second.logged("same.txt is not shared"), 1);
     second.program.type_line("watch");
-    second
-        .program
-        .line_with("same.txt is left alone until it changes");
+    wait_until("it is told to who asks", || {
+        let said = second.program.said();
+        said.lines()
+            .any(|line| line.starts_with("same.txt is not shared"))
+    });
     assert_eq!(entry(&tracker, "same.txt").unwrap().size, 3);
-    // The other has gone, and this one changes.
     fs::remove_file(first.upload().join("same.txt")).unwrap();
-    wait_for_none(&tracker, "same.txt");
+    wait_for(&tracker, "same.txt", 9);
     let path = second.upload().join("same.txt");
-    fs::write(&path, "something else").unwrap();
-    wait_for(&tracker, "same.txt", 14);
     fetch(temp.path(), &tracker, "same.txt", &path);
     second.quit();
     first.quit();

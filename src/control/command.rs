@@ -249,6 +249,7 @@ pub const COMMANDS: &[Command] = &[
     peer("info", &[], "Your address, folders, tracker, limits and totals"),
     peer("help", &[maybe("command", Kind::Command)], "This list, or one command's use"),
     peer("quit", &[], "Leave; downloads go on at the next start"),
+    peer("exit", &[], "The same as quit"),
 
     control("ping", &[], "Answers `OK pong`"),
     control("create_user", &[need("user", Kind::User), need("password", Kind::Password)], "Opens an account"),
@@ -327,6 +328,7 @@ pub const COMMANDS: &[Command] = &[
     tracker("reload", &[], "Read tracker_info.txt again"),
     tracker("help", &[maybe("command", Kind::Command)], "This list, or one command's use"),
     tracker("quit", &[], "Stop the tracker"),
+    tracker("exit", &[], "The same as quit"),
 ];
 
 /// Why words are not a command. The message says what to type instead.

@@ -5,6 +5,7 @@
 //! swarm is empty goes after a while. What groups share is kept as [`fact`](super::fact)s.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use crate::control::names::{FileName, GroupName};
@@ -41,8 +42,11 @@ pub struct Share {
     pub size: u64,
     /// The info dictionary.
     pub info: Arc<[u8]>,
-    /// Of its one file, as somebody who shares it has told.
+    /// Of its one file, as who offered it first has told.
     pub sha256: Option<FileHash>,
+    /// Who offered it first, if that was here: nobody else can say its SHA-256 later, or a stranger
+    /// could make all downloads fail.
+    pub by: Option<SocketAddr>,
     pub since: Seconds,
     /// Since when its swarm has had nobody in it.
     pub empty_since: Option<Seconds>,
@@ -143,7 +147,7 @@ impl Shares {
         let files = self.groups.entry(group.clone()).or_default();
         let old_bytes = match files.get_mut(name) {
             Some(old) if old.info_hash == share.info_hash => {
-                return old.join(name, share.sha256);
+                return old.join(name, &share);
             }
             Some(old) if dead != Some(old.info_hash) => {
                 return Err(OfferError::Conflict {
@@ -228,17 +232,19 @@ impl Shares {
 }
 
 impl Share {
-    /// Somebody else shares the same.
-    fn join(&mut self, name: &FileName, sha256: Option<FileHash>) -> Result<Offered, OfferError> {
-        let offered = match (self.sha256, sha256) {
+    /// Somebody shares the same, or the same one once more.
+    fn join(&mut self, name: &FileName, other: &Share) -> Result<Offered, OfferError> {
+        let offered = match (self.sha256, other.sha256) {
             (Some(old), Some(new)) if old != new => {
                 let name = name.clone();
                 return Err(OfferError::OtherHash { name, old, new });
             }
-            (None, Some(_)) => Offered::Learned,
+            (None, Some(new)) if self.by.is_some() && self.by == other.by => {
+                self.sha256 = Some(new);
+                Offered::Learned
+            }
             _ => Offered::Known,
         };
-        self.sha256 = self.sha256.or(sha256);
         self.empty_since = None;
         Ok(offered)
     }
@@ -254,6 +260,7 @@ mod tests {
             size: u64::from(hash),
             info: vec![0; bytes].into(),
             sha256: None,
+            by: None,
             since: Seconds(0),
             empty_since: None,
         }
@@ -299,18 +306,21 @@ mod tests {
         let mut shares = Shares::new(Limits::default());
         let (group, x) = (GroupName::public(), name("x"));
         let hash = |digit| Some(FileHash([digit; 32]));
-        let mut offer = |sha256| {
+        let mut offer = |port, sha256| {
             let share = Share {
                 sha256,
+                by: Some(([127, 0, 0, 1], port).into()),
                 ..share(1, 10)
             };
             shares.offer(&group, &x, share, None)
         };
-        assert_eq!(offer(None), Ok(Offered::New));
-        assert_eq!(offer(hash(7)), Ok(Offered::Learned));
-        assert_eq!(offer(None), Ok(Offered::Known));
-        assert_eq!(offer(hash(7)), Ok(Offered::Known));
-        let refused = offer(hash(1)).unwrap_err().to_string();
+        assert_eq!(offer(1, None), Ok(Offered::New));
+        // A stranger's word is not taken.
+        assert_eq!(offer(2, hash(6)), Ok(Offered::Known));
+        assert_eq!(offer(1, hash(7)), Ok(Offered::Learned));
+        assert_eq!(offer(1, None), Ok(Offered::Known));
+        assert_eq!(offer(2, hash(7)), Ok(Offered::Known));
+        let refused = offer(1, hash(1)).unwrap_err().to_string();
         assert!(refused.contains(&"07".repeat(32)), "{refused}");
         // Two trackers that could not see each other come to the same, in either order.
         for (heard, expect) in [(9, 7), (5, 5), (7, 5)] {

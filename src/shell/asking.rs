@@ -46,7 +46,8 @@ pub enum Line<'a> {
     At {
         host: &'a str,
         port: u16,
-        file: &'a str,
+        /// It may be of several words, without quotes.
+        file: String,
     },
     /// `<number> [destination]`
     Choice {
@@ -62,13 +63,14 @@ impl Line<'_> {
             return None;
         }
         match words.as_slice() {
-            [host, port, file] => {
+            [host, port, file @ ..] if !file.is_empty() => {
                 let port = port.parse().ok().filter(|port| *port > 0)?;
                 // An IPv6 address may stand in brackets.
                 let bare = host
                     .strip_prefix('[')
                     .and_then(|rest| rest.strip_suffix(']'));
                 let host = bare.unwrap_or(host);
+                let file = file.join(" ");
                 Some(Line::At { host, port, file })
             }
             [number, rest @ ..] if rest.len() < 2 => Some(Line::Choice {
@@ -83,7 +85,11 @@ impl Line<'_> {
 /// Carries out a line that is no command.
 pub fn run(shell: &mut PeerShell, line: &Line<'_>) -> Result<String, ShellError> {
     match *line {
-        Line::At { host, port, file } => ask_at(shell, host, port, file),
+        Line::At {
+            host,
+            port,
+            ref file,
+        } => ask_at(shell, host, port, file),
         Line::Choice {
             number,
             destination,
@@ -346,7 +352,10 @@ mod tests {
 
     #[test]
     fn bare_lines_are_told_from_commands() {
-        let at = |host, port, file| Some(Line::At { host, port, file });
+        let at = |host, port, file: &str| {
+            let file = file.into();
+            Some(Line::At { host, port, file })
+        };
         let choice = |number, destination| {
             Some(Line::Choice {
                 number,
@@ -357,16 +366,16 @@ mod tests {
             ("localhost 8000 f", at("localhost", 8000, "f")),
             ("::1 8000 \"a: b\"", at("::1", 8000, "a: b")),
             ("[::1] 1 f", at("::1", 1, "f")),
+            ("[::1] 1 big notes.txt", at("::1", 1, "big notes.txt")),
             ("2", choice(2, None)),
             ("2 other", choice(2, Some("other"))),
             ("localhost 0 f", None),
             ("localhost 65536 f", None),
             ("localhost f 8000", None),
             ("localhost 8000", None),
-            ("localhost 8000 f g", None),
+            ("localhost 8000 f g", at("localhost", 8000, "f g")),
             ("pause 8000 f", None),
             ("pause", None),
-            ("1 2 3 4", None),
         ] {
             assert_eq!(Line::parse(&words(line)), expect, "{line}");
         }

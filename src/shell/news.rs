@@ -44,10 +44,12 @@ pub fn print_news(
 ) -> io::Result<JoinHandle<()>> {
     threads::spawn("news", None, move || {
         for item in news {
+            let line = line(&item);
+            log::info!(target: "news", "{line}");
             if ended(&item).is_some_and(|info_hash| awaited.remove(info_hash)) {
                 continue;
             }
-            screen.print(&line(&item));
+            screen.print(&line);
         }
     })
 }

@@ -168,6 +168,7 @@ fn start(args: &Args, interrupt: Arc<Interrupt>) -> Result<PeerShell, ShellError
     let (peer, notices) = Peer::start(config)?;
     notices.iter().for_each(|notice| eprintln!("{notice}"));
     say!("listening on {}", peer.local_addr());
+    log::info!(target: "peer", "listening on {}", peer.local_addr());
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     let (info, upload) = (args.tracker_info.clone(), args.upload.clone());
     let mut shell = PeerShell::new(peer, info, upload, interrupt, terminal);

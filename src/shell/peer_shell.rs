@@ -185,7 +185,7 @@ impl PeerShell {
         let shown = command::without_secrets(Place::PeerPrompt, &words).join(" ");
         log::trace!(target: "hop", "prompt: {shown}");
         let text = match command.name {
-            "quit" => return Ok(Flow::Quit),
+            "quit" | "exit" => return Ok(Flow::Quit),
             "menu" => return Ok(Flow::Menu),
             "help" => help(Place::PeerPrompt, args.one("command"))?,
             "create_user" => groups::create_user(self, &args)?,

@@ -37,6 +37,13 @@ fn path_and_group(
     let Some(second) = second else {
         return Ok((find_upload(shell, first)?, GroupName::public()));
     };
+    let together = format!("{first} {second}");
+    if find_upload(shell, first).is_err() && find_upload(shell, &together).is_ok() {
+        return Err(ShellError::Other(format!(
+            "put quotes around a name with spaces: upload_file {}",
+            quoted(&together)
+        )));
+    }
     let public = GroupName::public();
     let groups =
         if shell.peer.account.user().is_none() && [first, second].contains(&public.as_str()) {

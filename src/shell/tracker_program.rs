@@ -103,6 +103,7 @@ fn serve(args: &Args, screen: &Screen) -> Result<bool, ShellError> {
     };
     let tracker = Tracker::start(config).map_err(|error| other(&error))?;
     say!("listening on {}", tracker.local_addr());
+    log::info!(target: "tracker", "listening on {}", tracker.local_addr());
     if args.no_prompt {
         let _ = interrupt.receiver().recv();
         return Ok(true);
@@ -173,7 +174,7 @@ fn run_line(room: &Room<'_>, line: &str) -> Result<Flow, ShellError> {
     }
     let (command, args) = command::parse(Place::TrackerPrompt, &words)?;
     let text = match command.name {
-        "quit" => return Ok(Flow::Quit),
+        "quit" | "exit" => return Ok(Flow::Quit),
         "help" => help(Place::TrackerPrompt, args.one("command"))?,
         "status" => status(state),
         "swarms" => swarms(state),

@@ -233,7 +233,7 @@ impl Watch {
             text += &format!("\n{name} is not shared, as you wished, until it changes");
         }
         for (name, why) in &found.left_alone {
-            text += &format!("\n{name} is left alone until it changes: {why}");
+            text += &format!("\n{name} {why}");
         }
         if found.more {
             text += &format!("\n{}", too_many(&self.name));

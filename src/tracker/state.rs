@@ -263,6 +263,7 @@ impl State {
             size: offer.size,
             info: offer.info.into(),
             sha256: offer.sha256,
+            by: None,
             since: Seconds(now.0.saturating_sub(offer.age)),
             empty_since: None,
         };
@@ -345,6 +346,7 @@ impl State {
             size: upload.metainfo.layout.total(),
             info: upload.metainfo.info_bytes().into(),
             sha256: upload.sha256,
+            by: Some(SocketAddr::new(ip, upload.holder.port)),
             since: self.now(),
             empty_since: None,
         };

@@ -39,6 +39,8 @@ pub enum Fate {
     Unshared,
     /// It cannot be shared; in words.
     LeftAlone(String),
+    /// Others share other content under its name: to be shared once they no longer do.
+    Taken,
 }
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -149,7 +151,8 @@ mod tests {
     fn what_is_not_to_be_shared_is_not_until_it_changes() {
         for fate in [
             Fate::Unshared,
-            Fate::LeftAlone("taken".into()),
+            Fate::LeftAlone("no name".into()),
+            Fate::Taken,
             Fate::Hashing(1),
         ] {
             let known = known("a1", &fate, 0);

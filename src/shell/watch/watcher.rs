@@ -3,7 +3,7 @@
 //! A share that is withdrawn is owed to the tracker until it was told: before that nothing is
 //! shared under the same name, which the tracker would refuse.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, HashSet, VecDeque};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::PathBuf;
@@ -32,6 +32,7 @@ use crate::torrent::id::InfoHash;
 
 use super::super::offering::{self, Offered};
 use super::super::peer_shell::ShellError;
+use super::super::sharing;
 use super::changes::{Fate, Known, MAX_SHARED, Step, changes};
 use super::look::Look;
 use super::{Found, Mode};
@@ -46,6 +47,10 @@ const HASHING: usize = 4;
 /// How long trackers that do not answer are not asked again, so that many files do not wait for
 /// them one after another. What is shared meanwhile is offered by the engine later.
 const TRACKER_PAUSE: Duration = Duration::from_secs(5);
+/// How often it is looked whether a name that others had is free.
+const NAMES_PAUSE: Duration = Duration::from_secs(15);
+const TAKEN: &str = "others share other content under this name; it is shared as soon as nobody has \
+                     that any more, or under another name";
 
 pub struct Watcher {
     folder: PathBuf,
@@ -69,6 +74,8 @@ pub struct Watcher {
     /// What trackers have not been told to share no longer.
     owed: BTreeMap<InfoHash, Share>,
     trackers_rest_until: Option<Instant>,
+    /// When it is looked again whether names are free.
+    names_at: Instant,
     /// The user knows that the folder cannot be listed.
     blind: bool,
     found: Arc<Mutex<Found>>,
@@ -120,6 +127,7 @@ impl Watcher {
             hashed,
             owed: BTreeMap::new(),
             trackers_rest_until: None,
+            names_at: Instant::now(),
             blind: false,
             found,
         }
@@ -200,7 +208,27 @@ impl Watcher {
         }
         self.remember();
         self.pay();
+        self.look_for_free_names();
         Ok(())
+    }
+
+    /// What has a name that nobody else uses any more is as if it were new.
+    fn look_for_free_names(&mut self) {
+        let is_taken = |known: &Known| known.fate == Fate::Taken;
+        let now = Instant::now();
+        if now < self.names_at || self.trackers_rest() || !self.known.values().any(is_taken) {
+            return;
+        }
+        self.names_at = now + NAMES_PAUSE;
+        let Ok(entries) = sharing::entries(&mut self.link, &GroupName::public()) else {
+            return self.let_trackers_rest();
+        };
+        let used = entries
+            .iter()
+            .filter(|entry| entry.seeders + entry.leechers > 0);
+        let used: HashSet<&OsStr> = used.map(|entry| OsStr::new(entry.name.as_str())).collect();
+        self.known
+            .retain(|name, known| !is_taken(known) || used.contains(name.as_os_str()));
     }
 
     /// What the user has shared, or shares no longer, and what the engine has found changed.
@@ -280,7 +308,7 @@ impl Watcher {
                 true
             }
             Fate::Restless => false,
-            Fate::Unshared | Fate::LeftAlone(_) => return,
+            Fate::Unshared | Fate::LeftAlone(_) | Fate::Taken => return,
         };
         if let Some(files) = seen {
             let known = Known {
@@ -437,7 +465,11 @@ impl Watcher {
                     self.let_trackers_rest();
                     None
                 }
-                Err(error) if is_busy(&error) => None,
+                Err(error) if is_refused_as(&error, Code::Busy) => None,
+                Err(error) if is_refused_as(&error, Code::Conflict) => {
+                    log::warn!(target: "watch", "{} is not shared: {TAKEN}", name.display());
+                    return Some(Fate::Taken);
+                }
                 Err(error) => {
                     let why = ShellError::from(error).to_string();
                     return Some(leave_alone(name, Fate::LeftAlone(why)));
@@ -492,7 +524,14 @@ impl Watcher {
                 // It may come back as it was.
                 Fate::Unshared if !self.look.entries.contains_key(name) => continue,
                 Fate::Unshared => found.unshared.push(shown()),
-                Fate::LeftAlone(why) => found.left_alone.push((shown(), why.clone())),
+                Fate::LeftAlone(why) => {
+                    let why = format!("is left alone until it changes: {why}");
+                    found.left_alone.push((shown(), why));
+                }
+                Fate::Taken => {
+                    let why = format!("is not shared: {TAKEN}");
+                    found.left_alone.push((shown(), why));
+                }
             }
             found.waiting = found.waiting.saturating_sub(1);
         }
@@ -532,12 +571,6 @@ fn leave_alone(name: &OsStr, fate: Fate) -> Fate {
     fate
 }
 
-fn is_busy(error: &LinkError) -> bool {
-    matches!(
-        error,
-        LinkError::Refused(ReplyError::Refused {
-            code: Code::Busy,
-            ..
-        })
-    )
+fn is_refused_as(error: &LinkError, code: Code) -> bool {
+    matches!(error, LinkError::Refused(ReplyError::Refused { code: said, .. }) if *said == code)
 }

@@ -20,8 +20,10 @@ use super::hub::{Heard, Subscription};
 use super::session::Login;
 use super::state::State;
 
-/// So often a stream shows that both are still there.
-const PING: Duration = Duration::from_secs(30);
+/// So often it is looked whether the listener has gone: it takes a place until then.
+const GLANCE: Duration = Duration::from_secs(10);
+/// After so many looks without news a stream shows that both are still there.
+const GLANCES_TO_PING: u32 = 3;
 
 /// What a listener is told first, and from where on it is told more.
 pub struct Stream {
@@ -66,8 +68,9 @@ pub fn subscribe(
 /// Writes what is heard until the listener goes, is too slow, or is logged in no longer.
 pub fn serve(state: &State, mut channel: Channel, stream: Stream) -> io::Result<()> {
     send(state, &mut channel, &stream.first)?;
+    let mut glances = 0;
     loop {
-        let line = match stream.subscription.heard.recv_timeout(PING) {
+        let line = match stream.subscription.heard.recv_timeout(GLANCE) {
             Ok(Heard::News { taken, .. }) if taken <= stream.taken => continue,
             Ok(Heard::News { line, .. }) => line,
             Ok(Heard::Question { number, .. }) if channel.stream().is_over() => {
@@ -78,6 +81,11 @@ pub fn serve(state: &State, mut channel: Channel, stream: Stream) -> io::Result<
                 question: number,
                 file,
             },
+            Err(RecvTimeoutError::Timeout) if channel.stream().is_over() => return Ok(()),
+            Err(RecvTimeoutError::Timeout) if glances + 1 < GLANCES_TO_PING => {
+                glances += 1;
+                continue;
+            }
             Err(RecvTimeoutError::Timeout) => NewsLine::Ping,
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
         };
@@ -85,6 +93,7 @@ pub fn serve(state: &State, mut channel: Channel, stream: Stream) -> io::Result<
         if !stream.login.as_ref().is_none_or(counts) {
             return Ok(());
         }
+        glances = 0;
         send(state, &mut channel, &bytes(&line))?;
     }
 }

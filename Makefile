@@ -19,9 +19,12 @@ INPUTS   = 1000000
 SECONDS ?= 600
 SEED    ?=
 
+# Which tests run under Wine, such as tests/files; all, if none are named.
+FILES   ?=
+
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer menu demo swarm test check fuzz torture bench bench-noise bench-sync bench-batch build cargo
+.PHONY: help tracker peer menu demo swarm test check fuzz torture bench bench-noise bench-sync bench-batch windows test-windows build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
@@ -32,6 +35,8 @@ help:
 	@echo "make test      every test"
 	@echo "make check     every test, and: format, clippy, docs, $(INPUTS) hostile inputs to each decoder"
 	@echo "make fuzz      the hostile inputs alone            INPUTS=$(INPUTS)"
+	@echo "make windows   tracker.exe and peer.exe, into target/windows: on Debian, which needs packages for it"
+	@echo "make test-windows   the tests as Windows programs, under Wine   FILES=$(FILES)"
 	@echo "make torture   several trackers killed, paused and cut off at random, then a proof that nothing is lost   SECONDS=$(SECONDS) SEED=$(SEED)"
 	@echo "make bench     all that is measured:"
 	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
@@ -70,6 +75,12 @@ fuzz: cargo
 
 torture: cargo
 	MINI_TORTURE_SECONDS=$(SECONDS) MINI_TORTURE_SEED=$(SEED) cargo test --locked --test torture -- --nocapture
+
+windows:
+	@.ci/windows build
+
+test-windows:
+	@.ci/windows test $(FILES)
 
 bench: bench-noise bench-sync bench-batch
 

@@ -45,6 +45,7 @@ pub mod upload_folder;
 pub mod view;
 
 use std::collections::HashMap;
+use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -62,7 +63,7 @@ use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::listener::Listener;
 use crate::runtime::stop::Stop;
 use crate::runtime::threads::{self, Threads};
-use crate::storage::folder::{DownloadFolder, FolderError};
+use crate::storage::folder::{DownloadFolder, FolderError, Remembered};
 use crate::storage::open_files::OpenFiles;
 use crate::storage::resume::{Share, Sources};
 use crate::storage::{Storage, StorageError};
@@ -250,7 +251,11 @@ impl Peer {
         };
         let open_files = Arc::<OpenFiles>::default();
         let state = folder.state_path().to_path_buf();
-        let upload_folder = config.upload.map(|folder| {
+        let remembered = folder.remembered()?;
+        // Which files are a group's is known only if every record can be read.
+        let is_known = remembered.damaged.is_empty();
+        let is_silent = config.upload.is_some() && !is_known;
+        let upload_folder = config.upload.filter(|_| is_known).map(|folder| {
             UploadFolder::start(Tools {
                 folder,
                 state: state.clone(),
@@ -290,18 +295,16 @@ impl Peer {
             people: to_news,
             engine: inputs.clone(),
         };
-        // A batch run has no news.
-        let events = (!in_batch).then(|| Events::start(contacts, told));
         let engine = threads::spawn("engine", None, move || engine.run())?;
         let acceptor = Acceptor::start(listener, membership.clone(), inputs.clone(), stop.clone())?;
-        let peer = Peer {
+        let mut peer = Peer {
             identity,
             folder,
             acceptor: Some(acceptor),
             address,
             inputs,
             engine: Some(engine),
-            events: events.transpose()?,
+            events: None,
             connections,
             stop,
             news,
@@ -313,7 +316,18 @@ impl Peer {
             pool,
             open_files,
         };
-        let notices = peer.take_up()?;
+        let mut notices = peer.take_up(remembered)?;
+        if is_silent {
+            notices.push(
+                "until the next start, who asks for a file of the upload folder is told only what is \
+                 shared: what could not be read may have been about a group's files"
+                    .into(),
+            );
+        }
+        // Questions come from now on: what is a group's is known. A batch run has no news.
+        if !in_batch {
+            peer.events = Some(Events::start(contacts, told)?);
+        }
         Ok((peer, notices))
     }
 
@@ -368,8 +382,7 @@ impl Peer {
     }
 
     /// Takes up what the folder remembers.
-    fn take_up(&self) -> Result<Vec<String>, PeerError> {
-        let remembered = self.folder.remembered()?;
+    fn take_up(&self, remembered: Remembered) -> Result<Vec<String>, PeerError> {
         let mut notices = remembered.damaged;
         for record in remembered.records {
             let reopened = opening::reopen(&record, self.open_files.clone());
@@ -480,6 +493,22 @@ impl Peer {
     pub fn ask_for_tickets(&self) -> Result<(), PeerError> {
         let command = Input::Command(Command::AskForTickets);
         self.inputs.send(command).map_err(|_| PeerError::Stopped)
+    }
+
+    /// What lies at `path` becomes a group's: it is not told any more to who asks for a file, and
+    /// what was served because somebody had asked is served no longer.
+    pub fn withhold(&self, path: &Path) -> Result<(), PeerError> {
+        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let withheld = real(path);
+        let path = withheld.clone();
+        self.ask(|reply| Command::Withhold { path, reply })?;
+        let is_withheld = |torrent: &TorrentView| {
+            torrent.finished && torrent.is_unlisted() && real(&torrent.path).starts_with(&withheld)
+        };
+        for torrent in self.torrents()?.into_iter().filter(is_withheld) {
+            self.remove(torrent.info_hash)?;
+        }
+        Ok(())
     }
 
     pub fn torrents(&self) -> Result<Vec<TorrentView>, PeerError> {

@@ -20,6 +20,7 @@ pub mod unshared;
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 
+pub use disk::rename_for_now;
 pub use error::StorageError;
 
 /// The bytes of one torrent, read and written at positions by many threads at once.

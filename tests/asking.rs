@@ -234,3 +234,91 @@ fn a_peer_is_asked_by_the_tracker_that_it_uses() {
     wait_for(ports[0], 1);
     wait_for(second.at, 0);
 }
+
+/// A file that became a group's was given to whoever asked while it was being hashed for the
+/// group, and what had been given before was given on.
+#[test]
+fn a_groups_file_is_told_while_it_is_hashed_for_the_group() {
+    let _watchdog = watchdog(LIMIT, "a group's file");
+    let world = World::new();
+    let place = world.place("holder", &[("small", b"small"), ("other", b"other")]);
+    let large = fs::File::create(place.folder.join("upload/large")).unwrap();
+    // A hole: it takes no place on the disk, and long to hash.
+    large.set_len(1 << 40).unwrap();
+    let mut holder = place.start(&[]);
+    world.wait_for(1);
+    for line in [
+        "create_user ann secret",
+        "login ann secret",
+        "create_group cs",
+    ] {
+        holder.type_line(line);
+    }
+    holder.line_with("Group created successfully");
+    assert!(found(&world, "small").contains("127.0.0.1:"));
+    holder.type_line("upload_file small cs");
+    holder.line_with("File uploaded successfully");
+    assert_eq!(found(&world, "small"), "");
+    // It is being hashed for everybody when it becomes the group's.
+    assert!(found(&world, "large").starts_with("hashing "));
+    holder.type_line("upload_file large cs");
+    wait_until("it is not told", || {
+        std::thread::sleep(Duration::from_millis(200));
+        found(&world, "large").is_empty()
+    });
+    // What is nobody's is told as before.
+    assert!(found(&world, "other").contains(" 5 127.0.0.1:"));
+}
+
+/// After a start the upload folder was told of before it was known which files are a group's.
+#[test]
+fn a_groups_file_is_told_when_its_record_is_damaged() {
+    let _watchdog = watchdog(LIMIT, "a damaged record");
+    let world = World::new();
+    let place = world.place("holder", &[("small", b"small")]);
+    let mut holder = place.start(&[]);
+    for line in [
+        "create_user ann secret",
+        "login ann secret",
+        "create_group cs",
+        "upload_file small cs",
+    ] {
+        holder.type_line(line);
+    }
+    holder.line_with("File uploaded successfully");
+    holder.type_line("quit");
+    holder.ended(LIMIT);
+    let state = place.download().join(".mini-bittorrent");
+    let mut records = 0;
+    for entry in fs::read_dir(state).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|ending| ending == "resume") {
+            fs::write(path, "torn").unwrap();
+            records += 1;
+        }
+    }
+    assert_eq!(records, 1);
+    let holder = place.start(&[]);
+    holder.line_with("is told only what is shared");
+    world.wait_for(1);
+    assert_eq!(found(&world, "small"), "");
+}
+
+/// What its user shared no longer was given again after the next start, unless the folder was watched.
+#[test]
+fn what_was_withdrawn_is_told_after_a_restart() {
+    let _watchdog = watchdog(LIMIT, "a withdrawn file");
+    let world = World::new();
+    let place = world.place("holder", &[("notes", b"notes"), ("other", b"other")]);
+    let mut holder = place.start(&[]);
+    holder.type_line("upload_file notes");
+    holder.line_with("File uploaded successfully");
+    holder.type_line("stop_share notes");
+    holder.line_with("Stopped sharing this file: notes");
+    holder.type_line("quit");
+    holder.ended(LIMIT);
+    let _holder = place.start(&[]);
+    world.wait_for(1);
+    assert_eq!(found(&world, "notes"), "");
+    assert!(found(&world, "other").contains("127.0.0.1:"));
+}

@@ -3,7 +3,6 @@
 //!
 //! `MINI_BATCH_RUNS=100 cargo test --release --test batch -- --nocapture` is the long form;
 //! `MINI_BATCH_SEED` chooses what is drawn.
-#![cfg(unix)]
 
 #[path = "support/homework.rs"]
 mod homework;
@@ -241,11 +240,13 @@ fn drawn_runs_are_right() {
     run_again_and_again("peer --batch", |folder, _| batch(folder));
 }
 
+#[cfg(unix)]
 fn is_installed(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
     std::env::split_paths(&path).any(|folder| folder.join(program).is_file())
 }
 
+#[cfg(unix)]
 #[test]
 fn drawn_runs_are_right_under_mpirun() {
     if !is_installed("mpirun") {

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use mini_bittorrent::shell::batch::input::{HASH, MAX_NAME};
 use mini_bittorrent::shell::batch::rank;
+use mini_bittorrent::shell::batch::scratch;
 use mini_bittorrent::shell::batch::trace::{self, Entry, Event};
 use mini_bittorrent::tracker::batch_door::Plan;
 use mini_bittorrent::tracker::{Config, Tracker};
@@ -115,6 +116,16 @@ fn appears(path: &Path) {
         assert!(Instant::now() < deadline, "there is no {}", path.display());
         std::thread::sleep(GLANCE);
     }
+}
+
+/// Says a line to a tracker. The connection, and the first line of the answer.
+fn say(address: SocketAddr, line: &str) -> (TcpStream, String) {
+    let mut client = TcpStream::connect(address).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    client.write_all(format!("{line}\n").as_bytes()).unwrap();
+    let mut answer = String::new();
+    BufReader::new(&client).read_line(&mut answer).unwrap();
+    (client, answer)
 }
 
 fn good(output: &Output) {
@@ -257,6 +268,53 @@ fn outputs_of_an_earlier_run_are_replaced() {
     assert_eq!(run.left(), ["client2_file", "traces"]);
 }
 
+/// What a client owns lies where another one's output goes.
+#[test]
+fn an_output_replaces_an_input() {
+    let run = Run::new();
+    let owned = run.path().join("client1_b");
+    fs::write(&owned, "all that there is").unwrap();
+    run.client(1, &[], &["b"]);
+    fs::write(run.path().join("in2.txt"), "1\nb @client1_b\n0\n").unwrap();
+    let launched = run.run();
+    let by_another = end(run.rank(0, 3));
+    for output in [launched, by_another] {
+        assert_eq!(output.status.code(), Some(1));
+        let errors = errors(&output);
+        assert!(errors.contains("in2.txt owns that file"), "{errors}");
+    }
+    assert_eq!(fs::read_to_string(&owned).unwrap(), "all that there is");
+    assert_eq!(run.left(), ["client1_b"]);
+}
+
+/// What is there may be all that somebody has: nothing goes before the new one is there.
+#[test]
+fn outputs_are_removed_before_the_new_ones_are_there() {
+    let run = Run::new();
+    run.client(1, &[], &["nobodys"]);
+    fs::write(run.path().join("client1_nobodys"), "old").unwrap();
+    let output = run.run();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = errors(&output);
+    assert!(errors.contains("is not of this run"), "{errors}");
+    assert_eq!(run.output(1, "nobodys").unwrap(), "old");
+}
+
+/// Nobody writes into it: to open it would wait for ever.
+#[cfg(unix)]
+#[test]
+fn a_pipe_in_place_of_an_input_hangs() {
+    let run = Run::new();
+    run.client(1, &[], &[]);
+    let pipe = run.path().join("in2.txt");
+    let made = Command::new("mkfifo").arg(&pipe).status().unwrap();
+    assert!(made.success());
+    let output = run.run();
+    assert_eq!(output.status.code(), Some(1));
+    let errors = errors(&output);
+    assert!(errors.contains("in2.txt is no file"), "{errors}");
+}
+
 /// A client joins and dies. The others end with an error that names it, and leave nothing.
 #[test]
 fn a_client_that_dies_ends_the_run() {
@@ -264,18 +322,16 @@ fn a_client_that_dies_ends_the_run() {
     let content = hashes("a", 30);
     run.client(1, &[("file", &content)], &["other"]);
     let tracker = run.rank(0, 3);
-    let sign = run.path().join(".batch-test-tracker");
+    let sign = run.path().join(scratch::name("test", "tracker"));
     appears(&sign);
-    let address: SocketAddr = fs::read_to_string(&sign).unwrap().parse().unwrap();
-    let mut doomed = TcpStream::connect(address).unwrap();
-    doomed.set_read_timeout(Some(LIMIT)).unwrap();
-    doomed.write_all(b"batch_join 2 test\n").unwrap();
-    let mut answer = String::new();
-    BufReader::new(&doomed).read_line(&mut answer).unwrap();
+    let text = fs::read_to_string(&sign).unwrap();
+    let (address, word) = text.split_once(' ').unwrap();
+    let address: SocketAddr = address.parse().unwrap();
+    let (doomed, answer) = say(address, &format!("batch_join 2 {word}"));
     assert_eq!(answer.trim(), "OK");
     let client = run.rank(1, 3);
     // Who comes after the end may find nobody.
-    appears(&run.path().join(".batch-test-1"));
+    appears(&run.path().join(scratch::name("test", "1")));
     drop(doomed);
     for process in [client, tracker] {
         let output = end(process);
@@ -284,6 +340,34 @@ fn a_client_that_dies_ends_the_run() {
         assert!(errors.contains("client with rank 2 has gone"), "{errors}");
     }
     assert_eq!(run.left(), Vec::<String>::new());
+}
+
+/// The job's name is in the folder and in the launcher's environment. It is not enough to join.
+#[test]
+fn strangers_join_with_the_job_s_name() {
+    let run = Run::new();
+    let content = hashes("a", 30);
+    run.client(1, &[("file", &content)], &[]);
+    run.client(2, &[], &["file"]);
+    let tracker = run.rank(0, 3);
+    let sign = run.path().join(scratch::name("test", "tracker"));
+    appears(&sign);
+    #[cfg(unix)]
+    {
+        let mode = fs::metadata(&sign).unwrap();
+        let mode = std::os::unix::fs::PermissionsExt::mode(&mode.permissions());
+        assert_eq!(mode & 0o777, 0o600);
+    }
+    let text = fs::read_to_string(&sign).unwrap();
+    let address: SocketAddr = text.split_once(' ').unwrap().0.parse().unwrap();
+    for line in ["batch_join 1 test", "batch_join 1 test+"] {
+        let (_, answer) = say(address, line);
+        assert!(answer.starts_with("ERR bad_request"), "{answer}");
+    }
+    let clients = [run.rank(1, 3), run.rank(2, 3)];
+    let processes = clients.into_iter().chain([tracker]);
+    processes.for_each(|process| good(&end(process)));
+    assert_eq!(run.output(2, "file").unwrap(), content.join("\n"));
 }
 
 /// A run of the same name was killed, and where its tracker was somebody else is now, or nobody.
@@ -296,7 +380,8 @@ fn the_address_of_an_earlier_tracker_misleads_nobody() {
     let gone = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let nobody = gone.local_addr().unwrap().to_string();
     drop(gone);
-    fs::write(run.path().join(".batch-test-tracker"), nobody).unwrap();
+    let sign = format!("{nobody} test+5d");
+    fs::write(run.path().join(scratch::name("test", "tracker")), sign).unwrap();
     let clients = [run.rank(1, 3), run.rank(2, 3)];
     let tracker = run.rank(0, 3);
     clients
@@ -351,11 +436,7 @@ fn other_trackers_run_no_batch() {
     ];
     for (config, line, expected) in talks {
         let tracker = Tracker::start(config).unwrap();
-        let mut client = TcpStream::connect(tracker.local_addr()).unwrap();
-        client.set_read_timeout(Some(LIMIT)).unwrap();
-        client.write_all(format!("{line}\n").as_bytes()).unwrap();
-        let mut answer = String::new();
-        BufReader::new(&client).read_line(&mut answer).unwrap();
+        let (_, answer) = say(tracker.local_addr(), line);
         assert!(answer.starts_with(expected), "{line}: {answer}");
     }
 }

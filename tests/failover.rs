@@ -1,6 +1,5 @@
 //! Proves that trackers may die and peers go on: with the next one, with one inside a peer, or with
 //! none at all; and that the user sees one line of it.
-#![cfg(target_os = "linux")]
 
 #[path = "support/peers.rs"]
 mod peers;

@@ -7,6 +7,7 @@ mod peers;
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
 use std::process::Command;
 use std::time::Duration;
 
@@ -15,9 +16,11 @@ use mini_bittorrent::shell::peer_shell::PeerShell;
 use mini_bittorrent::tracker::Tracker;
 
 use peers::{
-    Place, any_port, make_file, random_bytes, say, sha256, shown, start_peer, start_peer_at,
-    start_tracker, torrent_of, view, wait_at_most, wait_until, watchdog,
+    Place, any_port, make_file, random_bytes, sha256, shown, start_peer, start_peer_at,
+    start_tracker, torrent_of, view, wait_until, watchdog,
 };
+#[cfg(target_os = "linux")]
+use peers::{say, wait_at_most};
 
 const SIZE: usize = 3 << 20;
 
@@ -137,7 +140,10 @@ const CHANGES: &[Change] = &[
 #[test]
 fn a_file_changed_behind_our_back_is_not_served() {
     let _watchdog = watchdog(Duration::from_secs(90), "changed files");
-    for change in CHANGES {
+    // On Windows an open file does not tell that its name was taken away: who reads it gets what is
+    // right, until the name is looked at.
+    let keeps_name = |change: &&Change| !["deleted", "replaced by another"].contains(&change.what);
+    for change in CHANGES.iter().filter(|it| cfg!(unix) || keeps_name(it)) {
         let temp = tempfile::tempdir().unwrap();
         let mut pair = Pair::start(temp.path());
         (change.change)(&pair.file);
@@ -429,6 +435,7 @@ fn two_peers_do_not_use_one_folder() {
 
 /// Runs a test once more with a small disk of its own, mounted where only it sees it, and
 /// returns None; in that second run, where that disk is.
+#[cfg(target_os = "linux")]
 fn with_small_disk(test: &str, mebibytes: u32) -> Option<PathBuf> {
     const DISK: &str = "TEST_SMALL_DISK";
     if let Some(disk) = std::env::var_os(DISK) {
@@ -461,6 +468,7 @@ fn with_small_disk(test: &str, mebibytes: u32) -> Option<PathBuf> {
     None
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_pauses_a_download_until_there_is_room() {
     let _watchdog = watchdog(Duration::from_secs(90), "the full disk");
@@ -512,6 +520,7 @@ fn a_full_disk_pauses_a_download_until_there_is_room() {
 }
 
 /// Also across a stop while the disk is full.
+#[cfg(target_os = "linux")]
 #[test]
 fn a_download_that_waits_for_space_waits_after_the_next_start_too() {
     let _watchdog = watchdog(Duration::from_secs(90), "the disk that stays full");
@@ -555,6 +564,7 @@ fn a_download_that_waits_for_space_waits_after_the_next_start_too() {
     );
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn no_room_is_said_before_the_first_byte() {
     let _watchdog = watchdog(Duration::from_secs(60), "no room");
@@ -581,6 +591,7 @@ fn no_room_is_said_before_the_first_byte() {
     assert_eq!(getter.peer.torrents().unwrap().len(), 0);
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_folder_for_reading_only_is_refused_in_one_line() {
     let _watchdog = watchdog(Duration::from_secs(60), "the folder for reading");

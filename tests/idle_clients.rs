@@ -1,4 +1,5 @@
 //! Proves that ten thousand idle clients keep nobody from being served, in little memory.
+#![cfg(target_os = "linux")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};

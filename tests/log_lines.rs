@@ -1,6 +1,5 @@
 //! Proves that the log of both programs is lines of one form, whatever happens to them, and that no
 //! password is in it.
-#![cfg(target_os = "linux")]
 
 #[path = "support/peers.rs"]
 mod peers;
@@ -10,11 +9,12 @@ mod seats;
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
 use peers::{Place, Program, any_port, free_port, make_file, wait_until, watchdog};
+#[cfg(unix)]
 use seats::{Seat, Terminal};
 
 const LEVELS: [&str; 5] = ["DEBUG", "INFO", "WARNING", "ERROR", "FATAL"];
@@ -96,12 +96,15 @@ fn every_line_of_a_busy_day_has_the_form() {
         alice.type_line(line);
     }
     alice.line_with("Group created");
-    // Nothing can be remembered there any more.
-    fs::remove_dir_all(place.download().join(".mini-bittorrent")).unwrap();
+    // Nothing can be remembered there any more. On Windows a folder with an open file stays.
+    let state_is_gone = cfg!(unix);
+    if state_is_gone {
+        fs::remove_dir_all(place.download().join(".mini-bittorrent")).unwrap();
+    }
     alice.type_line(&format!("upload_file {}", file.display()));
     alice.line_with("File uploaded");
     wait_until("the peer's log tells of the disk", || {
-        has(&read_log(&place.folder), "ERROR", "could not be saved")
+        !state_is_gone || has(&read_log(&place.folder), "ERROR", "could not be saved")
     });
     let calls: Vec<_> = (0..6).map(|_| TcpStream::connect(at).unwrap()).collect();
     wait_until("the tracker's log tells of the crowd", || {
@@ -155,12 +158,13 @@ fn what_ends_a_program_is_fatal_and_in_the_file() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_log_file_that_cannot_be_written_is_told_once() {
     let _watchdog = watchdog(Duration::from_secs(60), "a full disk");
     let temp = tempfile::tempdir().unwrap();
-    let nowhere = PathBuf::from("no/such/folder/log.txt");
-    for file in [Path::new("/dev/full"), &nowhere] {
+    let nowhere = Path::new("no/such/folder/log.txt");
+    for file in [Path::new("/dev/full"), nowhere] {
         let mut place = Place::new(temp.path(), "peer", &[free_port()]);
         place.listen = any_port();
         let file = file.display().to_string();
@@ -176,6 +180,7 @@ fn a_log_file_that_cannot_be_written_is_told_once() {
 }
 
 /// The library behind the prompt logs each key.
+#[cfg(unix)]
 #[test]
 fn a_password_typed_at_a_terminal_is_in_no_log() {
     let _watchdog = watchdog(Duration::from_secs(60), "a password");

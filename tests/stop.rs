@@ -5,6 +5,7 @@
 mod peers;
 
 use std::fs;
+use std::io::{Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -206,6 +207,7 @@ fn sparse(path: &Path, size: u64) {
     fs::File::create(path).unwrap().set_len(size).unwrap();
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn hashing_a_large_file_is_ended_by_signals() {
     let _watchdog = watchdog(Duration::from_secs(60), "signals during hashing");
@@ -222,6 +224,7 @@ fn hashing_a_large_file_is_ended_by_signals() {
 }
 
 /// The file lies there under its final name: it is hashed before the command comes back.
+#[cfg(target_os = "linux")]
 #[test]
 fn looking_at_a_large_file_that_is_there_is_ended_by_signals() {
     let _watchdog = watchdog(Duration::from_secs(60), "signals while looking");
@@ -264,6 +267,7 @@ fn a_check_is_ended_by_quit_and_by_signals() {
 }
 
 /// Whether a process has read more than programs do when they start.
+#[cfg(target_os = "linux")]
 fn is_reading(pid: u32) -> bool {
     let io = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
     let rchar = io.lines().find_map(|line| line.strip_prefix("rchar: "));
@@ -285,12 +289,9 @@ fn a_paused_download_stays_paused_through_checks() {
     // All of it is there but the last byte of the last piece.
     sparse(&part, size);
     let last = [1];
-    std::os::unix::fs::FileExt::write_at(
-        &fs::File::options().write(true).open(&part).unwrap(),
-        &last,
-        size - 1,
-    )
-    .unwrap();
+    let mut file = fs::File::options().write(true).open(&part).unwrap();
+    file.seek(SeekFrom::Start(size - 1)).unwrap();
+    file.write_all(&last).unwrap();
     let mut shell = start_peer(&[], &folder);
     shell.run(&format!("add {}", torrent.display())).unwrap();
     assert!(matches!(view(&shell).status, Status::Checking { .. }));

@@ -1,5 +1,6 @@
 //! Proves that starting and stopping trackers and peers leaves no thread behind. Alone in its
 //! program: it counts all threads there are.
+#![cfg(target_os = "linux")]
 
 #[path = "support/peers.rs"]
 mod peers;

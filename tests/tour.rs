@@ -5,7 +5,9 @@
 //! is one piece long, so every station comes after the one before it.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::Read;
+#[cfg(unix)]
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -78,6 +80,7 @@ fn is_like(text: &str, pattern: &str) -> bool {
     rest.is_empty() || pattern.ends_with('…')
 }
 
+#[cfg(unix)]
 fn is_thread(name: &str, pattern: &str) -> bool {
     match pattern.strip_suffix('N') {
         Some(begin) => name
@@ -197,6 +200,7 @@ impl Drop for KillOnDrop {
     }
 }
 
+#[cfg(unix)]
 #[test]
 fn gdb_stops_at_every_station_in_order_and_on_the_right_thread() {
     if cfg!(not(debug_assertions)) {
@@ -284,6 +288,7 @@ fn peer_program() -> PathBuf {
 }
 
 /// Past the test harness, which shows what a test prints only if it fails.
+#[cfg(unix)]
 fn skip(what: &str, is_failure: bool) {
     let text = format!("SKIPPED {what}\n");
     let _ = std::io::stderr().write_all(text.as_bytes());

@@ -2,7 +2,6 @@
 //! happens: transcripts of several people at their prompts are typed into real processes, and every
 //! line that comes back is compared.
 //! `tests/support/player.rs` says how a transcript is written.
-#![cfg(target_os = "linux")]
 
 #[path = "support/peers.rs"]
 mod peers;
@@ -17,7 +16,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use peers::{free_port, watchdog};
-use player::{at_a_pipe, at_a_terminal, matches};
+#[cfg(unix)]
+use player::at_a_terminal;
+use player::{at_a_pipe, matches};
 use seats::Seat;
 
 /// A tracker process.
@@ -78,11 +79,13 @@ fn the_life_of_two_groups_inside_tls() {
     play("groups.txt", true, at_a_pipe);
 }
 
+#[cfg(unix)]
 #[test]
 fn the_life_of_two_groups_typed_at_terminals() {
     play("groups.txt", true, at_a_terminal);
 }
 
+#[cfg(unix)]
 #[test]
 fn passwords_are_asked_for_and_not_shown() {
     play("passwords.txt", false, at_a_terminal);
@@ -98,6 +101,7 @@ fn two_seeds_and_a_download_by_the_menu() {
     play("menu.txt", false, at_a_pipe);
 }
 
+#[cfg(unix)]
 #[test]
 fn two_seeds_and_a_download_by_the_menu_at_terminals() {
     play("menu.txt", false, at_a_terminal);

@@ -1,7 +1,6 @@
 //! Proves that a watched upload folder is what everybody can fetch: files that are new, changed or
 //! gone follow by themselves, and nothing is shared that is still being written, that the user
 //! has withdrawn, or that is not what was hashed. Peers are real processes.
-#![cfg(target_os = "linux")]
 
 #[path = "support/peers.rs"]
 mod peers;
@@ -128,6 +127,8 @@ fn what_lies_in_the_folder_is_shared_and_what_changes_follows() {
     make_file(&upload, "empty", 0);
     make_file(&upload.join("below"), "x", 100);
     make_file(temp.path(), "secret.txt", 100);
+    // On Windows a link needs an administrator.
+    #[cfg(unix)]
     std::os::unix::fs::symlink(temp.path().join("secret.txt"), upload.join("link.txt")).unwrap();
 
     let seed = Watcher::start(&place, "files");
@@ -503,5 +504,47 @@ fn ten_thousand_files_neither_hang_the_peer_nor_flood_the_tracker() {
     seed.program.type_line("watch off");
     seed.program.line_with("1000 files are no longer shared");
     assert!(names(&tracker).is_empty());
+    seed.quit();
+}
+
+#[test]
+fn what_a_group_shares_is_shared_with_everybody() {
+    let _watchdog = watchdog(Duration::from_secs(240), "a group's file");
+    let temp = tempfile::tempdir().unwrap();
+    let tracker = start_tracker();
+    let place = Watcher::place(temp.path(), "seed", tracker.local_addr());
+    let upload = place.folder.join("upload");
+    make_file(&upload, "exam.bin", 3_000);
+    make_file(&upload, "a\u{1b}b.bin", 2_000);
+    let mut seed = Watcher {
+        program: place.start(&["--upload", "upload", "--log-file", LOG]),
+        place,
+    };
+    for line in [
+        "create_user ann secret",
+        "login ann secret",
+        "create_group cs",
+        "upload_file exam.bin cs",
+    ] {
+        seed.program.type_line(line);
+    }
+    seed.program.line_with("File uploaded successfully");
+    seed.program.type_line("watch files");
+    let line = "exam.bin is shared with cs, and not with everybody";
+    seed.program.line_with(line);
+    seed.look_twice(&tracker);
+    assert_eq!(names(&tracker), ["look-2"]);
+    let said = seed.program.said().len();
+    seed.program.type_line("watch");
+    wait_until("it is told again", || {
+        let said = &seed.program.said()[said..];
+        // Its name moves no cursor.
+        said.contains(line) && said.contains("a\\u{1b}b.bin is left alone")
+    });
+    seed.program.type_line("stop_share cs exam.bin");
+    seed.program
+        .line_with("Stopped sharing this file: exam.bin");
+    seed.look_twice(&tracker);
+    assert_eq!(names(&tracker), ["look-2", "look-3"]);
     seed.quit();
 }

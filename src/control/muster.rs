@@ -5,7 +5,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use crate::torrent::id::InfoHash;
+use crate::torrent::id::{InfoHash, PeerId};
 
 use super::names::FileName;
 use super::reply::{Reply, ReplyError};
@@ -27,6 +27,21 @@ pub struct Choice {
     pub name: FileName,
     pub info_hash: InfoHash,
     pub rank: u32,
+}
+
+/// The id of the peer with this rank, by which the tracker tells whom it answers. Ranks have at most
+/// six digits.
+pub fn peer_id(rank: u32) -> PeerId {
+    let mut tail = [0; 12];
+    tail.copy_from_slice(&format!("batch-{rank:06}").as_bytes()[..12]);
+    PeerId::ours(tail)
+}
+
+/// The rank of the peer with this id; None if it is no client's.
+pub fn rank_of(peer: PeerId) -> Option<u32> {
+    let digits = std::str::from_utf8(&peer.0[14..]).ok()?;
+    let rank = digits.parse().ok()?;
+    (peer_id(rank) == peer).then_some(rank)
 }
 
 impl Step {
@@ -100,6 +115,16 @@ impl Choice {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_peer_is_known_by_its_rank() {
+        for rank in [1, 42, 9_999] {
+            assert_eq!(rank_of(peer_id(rank)), Some(rank));
+        }
+        for stranger in [b"-TR4050-abcdefghijkl", b"-TR4050-batch-000001"] {
+            assert_eq!(rank_of(PeerId(*stranger)), None);
+        }
+    }
 
     #[test]
     fn choices_are_read_as_they_are_written() {

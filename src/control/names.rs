@@ -30,6 +30,15 @@ pub struct UserName(Caseless);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FileName(String);
 
+/// Whether a character is shown where it stands, and does nothing else: it is no control character, ends
+/// no line, and does not turn the direction of what is shown after it (Unicode's bidirectional
+/// controls), by which `exe.txt` may be shown for `txt.exe`.
+pub fn is_plain(c: char) -> bool {
+    let ends_line = matches!(c, '\u{2028}' | '\u{2029}');
+    let turns = matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    !c.is_control() && !ends_line && !turns
+}
+
 /// Why a word is not a name. The sentence goes on after the name of the argument.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
@@ -213,9 +222,7 @@ impl FromStr for FileName {
         match text {
             "" => Err(NameError::Empty),
             "." | ".." => Err(NameError::FileCharacter),
-            _ if text.contains('/') || text.contains(char::is_control) => {
-                Err(NameError::FileCharacter)
-            }
+            _ if text.contains('/') || !text.chars().all(is_plain) => Err(NameError::FileCharacter),
             _ if text.len() > MAX_FILE_NAME => Err(NameError::TooLong("255 bytes")),
             _ => Ok(FileName(text.into())),
         }
@@ -283,6 +290,16 @@ mod tests {
         }
         for wrong in ["", ".", "..", "a/b", "a\nb", "\0", &"x".repeat(256)] {
             assert!(wrong.parse::<FileName>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_as_another_one() {
+        for c in ['\u{202e}', '\u{2066}', '\u{2028}', '\u{2029}', '\u{1b}'] {
+            assert!(format!("a{c}b").parse::<FileName>().is_err(), "{c:?}");
+        }
+        for right in ["שלום.txt", "a\u{200d}b", "é"] {
+            assert!(right.parse::<FileName>().is_ok(), "{right}");
         }
     }
 }

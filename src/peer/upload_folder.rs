@@ -21,12 +21,12 @@ use crate::control::frame::quote_word;
 use crate::control::names::FileName;
 use crate::control::question::QuestionNumber;
 use crate::runtime::threads;
-use crate::storage::FileStamp;
 use crate::storage::names::{Platform, safe_name};
 use crate::storage::open_files::OpenFiles;
 use crate::storage::resume::Share;
 use crate::storage::shareable::shareable;
 use crate::storage::unshared;
+use crate::storage::{FileStamp, Storage};
 use crate::torrent::bitfield::Bitfield;
 
 use super::engine::{Addition, Command, Input, Start};
@@ -85,6 +85,8 @@ enum Job {
     },
     /// The user shares what lies there no longer.
     Withdrawn(PathBuf),
+    /// What lies there becomes a group's.
+    Withhold { path: PathBuf, done: Sender<()> },
 }
 
 impl UploadFolder {
@@ -95,6 +97,7 @@ impl UploadFolder {
         let (jobs, inbox) = unbounded();
         let answering = Answering {
             hashed: unshared_in(&folder, &tools.state),
+            withheld: Vec::new(),
             tools,
             making: None,
         };
@@ -124,6 +127,12 @@ impl UploadFolder {
     /// A file that its user shares no longer is not told while it is unchanged.
     pub fn withdrawn(&self, path: PathBuf) {
         self.queue(Job::Withdrawn(path));
+    }
+
+    /// What lies at `path` or below is not told from now on, and nothing of it is being hashed once
+    /// `done` hears of it.
+    pub fn withhold(&self, path: PathBuf, done: Sender<()>) {
+        self.queue(Job::Withhold { path, done });
     }
 
     fn queue(&self, job: Job) {
@@ -157,6 +166,8 @@ struct Hashing {
 struct Answering {
     tools: Tools,
     hashed: HashMap<FileName, FileStamp>,
+    /// What the user has shared with groups in this run, also before it was hashed.
+    withheld: Vec<PathBuf>,
     making: Option<Hashing>,
 }
 
@@ -172,8 +183,12 @@ impl Answering {
             let soon = first.map_or_else(never, at);
             select! {
                 recv(jobs) -> job => match job {
-                    Ok(Job::Look { asked, known }) => self.look(asked, &known),
+                    Ok(Job::Look { asked, known }) => self.look(asked, known),
                     Ok(Job::Withdrawn(path)) => self.withdrawn(&path),
+                    Ok(Job::Withhold { path, done }) => {
+                        self.withhold(path);
+                        let _ = done.send(());
+                    }
                     Err(_) => break,
                 },
                 recv(made) -> made => self.made(made.unwrap_or(Err(MakeError::Cancelled))),
@@ -196,9 +211,24 @@ impl Answering {
         }
     }
 
-    fn look(&mut self, asked: Asked, known: &[PathBuf]) {
+    fn withhold(&mut self, path: PathBuf) {
+        if !self.withheld.contains(&path) {
+            self.withheld.push(path);
+        }
+        let is_withheld =
+            |making: &mut Hashing| find(&self.tools.folder, &making.file, &self.withheld).is_none();
+        if let Some(making) = self.making.take_if(is_withheld) {
+            making.making.task.cancel();
+            for (_, asked) in making.waiting {
+                self.tell(asked, None);
+            }
+        }
+    }
+
+    fn look(&mut self, asked: Asked, mut known: Vec<PathBuf>) {
         let file = asked.file.clone();
-        let there = find(&self.tools.folder, &file, known);
+        known.extend_from_slice(&self.withheld);
+        let there = find(&self.tools.folder, &file, &known);
         let is_new = |(_, stamp): &(PathBuf, FileStamp)| self.hashed.get(&file) != Some(stamp);
         let Some((path, stamp)) = there.filter(is_new) else {
             return self.tell(asked, None);
@@ -243,7 +273,10 @@ impl Answering {
         };
         let file = hashing.file;
         match made {
-            Ok(made) => self.serve(&file, made),
+            Ok(made) if self.is_still_there(&file, &hashing.stamp, &made) => {
+                self.serve(&file, made)
+            }
+            Ok(_) => log::info!(target: "tracker", "{file} was asked for, and is another by now"),
             Err(error) => {
                 log::info!(target: "tracker", "{file} was asked for, and cannot be shared: {error}");
             }
@@ -253,6 +286,14 @@ impl Answering {
         for (_, asked) in hashing.waiting {
             self.tell(asked, None);
         }
+    }
+
+    /// A link may have been put in its place, and taken away again.
+    fn is_still_there(&self, file: &FileName, stamp: &FileStamp, made: &Made) -> bool {
+        let there = find(&self.tools.folder, file, &self.withheld);
+        there.is_some_and(|(_, now)| now == *stamp)
+            && made.storage.is_plain_file()
+            && made.storage.verify_unchanged().is_ok()
     }
 
     fn answer_those_who_wait(&mut self) {
@@ -348,7 +389,7 @@ mod tests {
         fs::create_dir_all(upload.join("folder")).unwrap();
         let outside = temp.path().join("outside");
         fs::write(&outside, "secret").unwrap();
-        for name in ["a", "a: b", ".hidden", "b.part", "group", "folder/c"] {
+        for name in ["a", ".hidden", "b.part", "group", "folder/c"] {
             fs::write(upload.join(name), name).unwrap();
         }
         let known = [upload.join("group"), temp.path().join("gone")];
@@ -369,6 +410,7 @@ mod tests {
         }
         #[cfg(unix)]
         {
+            fs::write(upload.join("a: b"), "four").unwrap();
             assert_eq!(found("a: b"), Some((upload.join("a: b"), 4)));
             std::os::unix::fs::symlink(&outside, upload.join("link")).unwrap();
             assert_eq!(found("link"), None);

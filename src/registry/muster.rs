@@ -10,6 +10,9 @@ use crate::control::muster::{Choice, Step};
 use crate::control::names::FileName;
 use crate::torrent::id::InfoHash;
 
+/// The most offers of one client.
+pub const MAX_OFFERS: usize = 1000;
+
 /// The clients of a run have the ranks from 1 to `size`.
 #[derive(Debug)]
 pub struct Muster {
@@ -18,6 +21,8 @@ pub struct Muster {
     clients: BTreeMap<u32, Option<Step>>,
     /// Who owns what, by name, then by rank.
     offers: BTreeMap<FileName, BTreeMap<u32, InfoHash>>,
+    /// How many offers each client has made.
+    offered: BTreeMap<u32, usize>,
     lost: Option<u32>,
 }
 
@@ -45,6 +50,7 @@ impl Muster {
             size,
             clients: BTreeMap::new(),
             offers: BTreeMap::new(),
+            offered: BTreeMap::new(),
             lost: None,
         }
     }
@@ -61,15 +67,33 @@ impl Muster {
         Ok(())
     }
 
+    pub fn has_joined(&self, rank: u32) -> bool {
+        self.clients.contains_key(&rank)
+    }
+
     pub fn have_all_joined(&self) -> bool {
         self.clients.len() == self.size as usize
     }
 
-    /// A client owns this. It counts only until the choice is made.
-    pub fn offer(&mut self, rank: u32, name: FileName, info_hash: InfoHash) {
+    /// A client owns this. It counts only until the choice is made. False if it has made too many
+    /// offers.
+    pub fn offer(&mut self, rank: u32, name: FileName, info_hash: InfoHash) -> bool {
+        let offered = self.offered.entry(rank).or_default();
+        if *offered >= MAX_OFFERS {
+            return false;
+        }
+        *offered += 1;
         if self.standing(Step::Offered) != Standing::Met {
             self.offers.entry(name).or_default().insert(rank, info_hash);
         }
+        true
+    }
+
+    /// Whether a name stands for this content, as far as offers are known.
+    pub fn is_chosen(&self, name: &FileName, info_hash: InfoHash) -> bool {
+        let owners = self.offers.get(name);
+        let first = owners.and_then(|owners| owners.first_key_value());
+        first.is_some_and(|(_, chosen)| *chosen == info_hash)
     }
 
     /// A client has come to a step.
@@ -165,6 +189,29 @@ mod tests {
         }
         run.leave(2);
         assert_eq!(run.standing(Step::Finished), Standing::Met);
+    }
+
+    #[test]
+    fn a_client_that_offers_for_ever_fills_the_memory() {
+        let mut run = muster(2);
+        let mut offer = |rank, nth: usize| {
+            let name = format!("file{nth}").parse().unwrap();
+            run.offer(rank, name, InfoHash([1; 20]))
+        };
+        assert!((0..MAX_OFFERS).all(|nth| offer(1, nth)));
+        assert!(!offer(1, MAX_OFFERS));
+        assert!(offer(2, 0));
+    }
+
+    #[test]
+    fn strangers_share_a_name_first() {
+        let mut run = muster(2);
+        let name: FileName = "file".parse().unwrap();
+        let (theirs, chosen) = (InfoHash([1; 20]), InfoHash([2; 20]));
+        assert!(!run.is_chosen(&name, theirs));
+        run.offer(2, name.clone(), chosen);
+        assert!(!run.is_chosen(&name, theirs));
+        assert!(run.is_chosen(&name, chosen));
     }
 
     #[test]

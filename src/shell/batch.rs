@@ -11,6 +11,7 @@ pub mod input;
 pub mod launcher;
 pub mod link;
 pub mod meeting;
+pub mod outputs;
 pub mod owned;
 pub mod rank;
 pub mod report;
@@ -72,6 +73,16 @@ pub enum BatchError {
         name: String,
         path: PathBuf,
         problem: String,
+    },
+    #[error(
+        "{wants} wants `{name}`, which would be written to {}, but {owns} owns that file: give it \
+         another name", output.display()
+    )]
+    Overwritten {
+        output: PathBuf,
+        name: String,
+        wants: String,
+        owns: String,
     },
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {

@@ -203,7 +203,9 @@ fn paths(last: &str, keep: impl Fn(&str) -> bool) -> Vec<Pair> {
         if !is_folder {
             return Some(word(&path));
         }
-        let path = format!("{path}{MAIN_SEPARATOR}");
+        // On Windows both kinds are typed: it goes on as it began.
+        let separator = folder.chars().next_back().unwrap_or(MAIN_SEPARATOR);
+        let path = format!("{path}{separator}");
         // The closing quote is left out: more of the path follows.
         let quoted = quote_word(&path);
         let replacement = quoted.strip_suffix('"').unwrap_or(&quoted).to_string();

@@ -16,6 +16,8 @@ use env_logger::Target;
 use jiff::Timestamp;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 
+use crate::control::names::is_plain;
+
 use super::screen::{Screen, complain};
 
 /// What chooses the lines, and what counts without it: on the screen, and in a file.
@@ -95,7 +97,7 @@ impl Log for Both {
     fn flush(&self) {}
 }
 
-/// One line with its end. Control characters are spelled out: what a peer says makes no second
+/// One line with its end. What is no plain character is spelled out: what a peer says makes no second
 /// line, and moves no cursor.
 fn line(now: Timestamp, record: &Record<'_>) -> String {
     let level = match record.level() {
@@ -109,14 +111,21 @@ fn line(now: Timestamp, record: &Record<'_>) -> String {
     if level == "DEBUG" {
         line += &format!("{}: ", record.target());
     }
-    for c in record.args().to_string().trim_end().chars() {
-        match c.is_control() {
-            true => line.extend(c.escape_default()),
-            false => line.push(c),
-        }
-    }
+    line += &spelled(record.args().to_string().trim_end());
     line.push('\n');
     line
+}
+
+/// A text on one line: characters that would do something are spelled out.
+pub fn spelled(text: &str) -> String {
+    let mut spelled = String::new();
+    for c in text.chars() {
+        match is_plain(c) {
+            true => spelled.push(c),
+            false => spelled.extend(c.escape_default()),
+        }
+    }
+    spelled
 }
 
 struct LogScreen(Screen);
@@ -209,5 +218,11 @@ mod tests {
             line.ends_with("[INFO] a\\n[..] [FATAL] b\\u{1b}[2J\n"),
             "{line}"
         );
+    }
+
+    #[test]
+    fn a_name_turns_the_rest_of_the_line_round() {
+        assert_eq!(spelled("a\u{202e}txt.exe"), "a\\u{202e}txt.exe");
+        assert_eq!(spelled("ä 文件"), "ä 文件");
     }
 }

@@ -260,6 +260,7 @@ impl PeerShell {
             "remove" => {
                 let torrent = self.find(needed(&args, "file"))?;
                 self.peer.remove(torrent.info_hash)?;
+                watch::keep_unshared(self, &torrent.path);
                 let (name, path, finished) = (torrent.name, torrent.path, torrent.finished);
                 match finished {
                     true => format!(

@@ -23,6 +23,7 @@ use super::offering::{self, Offered};
 use super::peer_shell::{PeerShell, ShellError, quoted};
 use super::table::{Align, table};
 use super::units;
+use super::watch;
 
 /// How the answer to a successful `upload_file` begins. Programs look for it.
 pub const UPLOADED: &str = "File uploaded successfully";
@@ -107,6 +108,8 @@ pub fn share(
         (None, None)
     } else {
         let ticket = groups::ticket(shell, &group)?;
+        // Before it is hashed, which may take long.
+        shell.peer.withhold(path)?;
         (Some(ticket.user), Some(ticket.group_id))
     };
     let wish = Wish {
@@ -458,6 +461,7 @@ pub fn stop_share(
         return Err(ShellError::Other(text));
     };
     shell.peer.remove(torrent.info_hash)?;
+    watch::keep_unshared(shell, &torrent.path);
     let path = torrent.path.display();
     if !share.listed {
         return Ok(format!(

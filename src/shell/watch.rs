@@ -11,9 +11,11 @@
 //! | `watch` | what is known of the folder, a connection to our tracker | orders, hashes, the next look | [`Watch`] is dropped |
 //!
 //! In scope: the command, the option, and what others need to know of it. Not here: what is seen
-//! ([`look`]), what follows from it ([`changes`]), doing that ([`watcher`]).
+//! (`look`), what of it is a group's (`groups`), what follows from it (`changes`), doing that
+//! (`watcher`).
 
 mod changes;
+mod groups;
 mod look;
 mod watcher;
 
@@ -29,11 +31,13 @@ use parking_lot::Mutex;
 use crate::peer::Peer;
 use crate::runtime::stop::Stop;
 use crate::runtime::threads;
-use crate::storage::unshared;
+use crate::storage::unshared::{self, Unshared};
 
 use self::changes::MAX_SHARED;
+use self::groups::{Groups, of_group};
 use self::look::{Look, MAX_SEEN, files_at};
 use self::watcher::Watcher;
+use super::log_lines::spelled;
 use super::peer_shell::{PeerShell, ShellError};
 
 /// What of the folder is shared.
@@ -119,6 +123,29 @@ pub fn begin(shell: &mut PeerShell, mode: Mode) -> Result<String, ShellError> {
     Ok(said)
 }
 
+/// The user shares what lies at `path` no longer. If that is the upload folder, it is not shared again in
+/// another run either, until it changes: whether the folder is watched then, or only asked about.
+pub fn keep_unshared(shell: &PeerShell, path: &Path) {
+    let Ok(folder) = std::path::absolute(&shell.upload) else {
+        return;
+    };
+    let (Some(parent), Some(name)) = (path.parent(), path.file_name()) else {
+        return;
+    };
+    // By the path that is asked for and watched.
+    let path = folder.join(name);
+    if !is_same(parent, &folder) {
+        return;
+    }
+    let Some(files) = files_at(&path, Mode::Folders) else {
+        return;
+    };
+    let insert = |all: &mut Unshared| drop(all.insert(path, files));
+    if let Err(error) = unshared::change(shell.peer.state_folder(), insert) {
+        log::error!(target: "watch", "what is not to be shared could not be kept: {error}");
+    }
+}
+
 impl Watch {
     fn start(
         peer: &Peer,
@@ -131,15 +158,21 @@ impl Watch {
         let found = Arc::new(Mutex::new(Found::default()));
         let (orders, inbox) = bounded(1);
         let unshared = unshared::read(peer.state_folder());
+        let groups = Groups::of(&peer.torrents()?, &folder);
         let will_be_shared = look.entries.iter().filter(|(name, seen)| {
             let unshared = unshared.get(&folder.join(name));
-            unshared.is_none_or(|files| *files != seen.files)
+            groups.group_of(name).is_none() && unshared.is_none_or(|files| *files != seen.files)
         });
         let count = will_be_shared.count();
         let mut said = format!(
             "{name}: {} shared with everybody; watch off ends that",
             amount(count.min(MAX_SHARED), mode)
         );
+        for of in look.entries.keys() {
+            if let Some(group) = groups.group_of(of) {
+                said += &format!("\n{} {}", spelled(&of.to_string_lossy()), of_group(group));
+            }
+        }
         if count > MAX_SHARED || look.more {
             said += &format!("\n{}", too_many(&name));
         }
@@ -230,10 +263,11 @@ impl Watch {
             );
         }
         for name in &found.unshared {
+            let name = spelled(name);
             text += &format!("\n{name} is not shared, as you wished, until it changes");
         }
         for (name, why) in &found.left_alone {
-            text += &format!("\n{name} {why}");
+            text += &format!("\n{} {}", spelled(name), spelled(why));
         }
         if found.more {
             text += &format!("\n{}", too_many(&self.name));

@@ -2,7 +2,7 @@
 //!
 //! Not here: which file, and what it means ([`super::files`]).
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -27,6 +27,40 @@ impl Stamp {
             length: metadata.len(),
             modified,
         }
+    }
+}
+
+/// What is done about a link at the path of a file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Links {
+    Follow,
+    Refuse,
+}
+
+/// Opens a file of content, which may be anything by now: nothing but a plain file is taken, and none
+/// is waited for, as opening a named pipe would wait for somebody at its other end. A link at the path
+/// itself is followed only if `links` says so.
+pub fn open_plain(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+    #[cfg(unix)]
+    {
+        use nix::fcntl::OFlag;
+        let flags = match links {
+            Links::Follow => OFlag::O_NONBLOCK,
+            Links::Refuse => OFlag::O_NONBLOCK | OFlag::O_NOFOLLOW,
+        };
+        std::os::unix::fs::OpenOptionsExt::custom_flags(options, flags.bits());
+    }
+    #[cfg(windows)]
+    if links == Links::Refuse {
+        /// The link itself is opened, which is no file.
+        const FILE_FLAG_OPEN_REPARSE_POINT: u32 = 0x0020_0000;
+        let flags = FILE_FLAG_OPEN_REPARSE_POINT;
+        std::os::windows::fs::OpenOptionsExt::custom_flags(options, flags);
+    }
+    let file = options.open(path)?;
+    match file.metadata()?.is_file() {
+        true => Ok(file),
+        false => Err(io::Error::other("it is not a file")),
     }
 }
 
@@ -143,23 +177,33 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     sync_folder(parent(to))
 }
 
-/// Renames. That lasts once the folder is synced ([`sync_folder`]). On Windows an open file inside is
+/// Renames. That lasts once the folder is synced (`sync_folder`). On Windows an open file inside is
 /// an obstacle for a while.
 pub fn rename_for_now(from: &Path, to: &Path) -> io::Result<()> {
     let mut left = RENAME_PATIENCE;
     loop {
         match fs::rename(from, to) {
-            Err(error)
-                if cfg!(windows)
-                    && error.kind() == io::ErrorKind::PermissionDenied
-                    && !left.is_zero() =>
-            {
+            Err(error) if is_in_use(&error) && !left.is_zero() => {
                 std::thread::sleep(RENAME_PAUSE);
                 left = left.saturating_sub(RENAME_PAUSE);
             }
             result => return result,
         }
     }
+}
+
+/// On Windows, somebody else has the file open: for good, or for a moment.
+#[cfg(windows)]
+fn is_in_use(error: &io::Error) -> bool {
+    const ERROR_SHARING_VIOLATION: i32 = 32;
+    error.kind() == io::ErrorKind::PermissionDenied
+        || error.raw_os_error() == Some(ERROR_SHARING_VIOLATION)
+}
+
+/// On Unix that is no obstacle.
+#[cfg(unix)]
+fn is_in_use(_: &io::Error) -> bool {
+    false
 }
 
 /// The folder that holds `path`.
@@ -200,6 +244,24 @@ mod tests {
         assert_eq!(&got, b"helloworld");
         let error = read_exact_at(&file, &mut got, 1).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn opening_a_named_pipe_waits_for_ever() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        let plain = folder.path().join("plain");
+        fs::write(&plain, "plain").unwrap();
+        for write in [false, true] {
+            let mut options = OpenOptions::new();
+            options.read(true).write(write);
+            assert!(open_plain(&mut options, &plain, Links::Refuse).is_ok());
+            let error = open_plain(&mut options, &pipe, Links::Follow).unwrap_err();
+            assert_eq!(error.to_string(), "it is not a file");
+        }
     }
 
     #[test]

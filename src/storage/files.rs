@@ -23,7 +23,7 @@ use parking_lot::RwLock;
 
 use self::create::refuse_wrong_kind;
 use self::seal::{Seal, wrong_length};
-use super::disk::{self, Stamp};
+use super::disk::{self, Links, Stamp};
 use super::names::{Mapping, Platform, SafePaths};
 use super::open_files::{OpenFiles, Owner};
 use super::probe::part_path;
@@ -57,6 +57,8 @@ struct Place {
     /// named himself.
     inside: Option<PathBuf>,
     owner: Owner,
+    /// A single file that was no link when it was sealed must not be one later.
+    links: Links,
     /// None while it is downloaded.
     seal: Option<Seal>,
 }
@@ -145,6 +147,7 @@ impl FileStorage {
             root,
             inside: None,
             owner: open.new_owner(),
+            links: Links::Follow,
             seal: None,
         };
         let clean = |_: &_| AtomicBool::new(false);
@@ -168,6 +171,12 @@ impl FileStorage {
     /// Where the files are at the moment: the temporary place until the torrent is finished.
     pub fn current_path(&self) -> PathBuf {
         self.place().root.clone()
+    }
+
+    /// Whether it is complete, and one plain file at its own path: no link leads to it, nor will one be
+    /// followed later.
+    pub fn is_plain_file(&self) -> bool {
+        self.place().links == Links::Refuse
     }
 
     fn place(&self) -> Arc<Place> {
@@ -201,6 +210,13 @@ impl FileStorage {
 
     /// The place of complete content, with what its files look like now.
     fn sealed(&self, root: PathBuf) -> Result<Place, StorageError> {
+        // First of all: whatever it becomes from now on is not followed.
+        let is_plain = fs::symlink_metadata(&root).is_ok_and(|there| there.is_file());
+        let links = if is_plain {
+            Links::Refuse
+        } else {
+            Links::Follow
+        };
         let mut stamps = Vec::with_capacity(self.layout.files().len());
         for (i, file) in self.layout.files().iter().enumerate() {
             let path = self.path_of(&root, i);
@@ -226,6 +242,7 @@ impl FileStorage {
             root,
             inside,
             owner: self.open.new_owner(),
+            links,
             seal: Some(Seal::new(stamps)),
         })
     }
@@ -238,10 +255,9 @@ impl FileStorage {
         if let Some(inside) = &place.inside {
             refuse_outside(&path, inside)?;
         }
-        let opened = OpenOptions::new()
-            .read(true)
-            .write(place.seal.is_none())
-            .open(&path)
+        let mut options = OpenOptions::new();
+        options.read(true).write(place.seal.is_none());
+        let opened = disk::open_plain(&mut options, &path, place.links)
             .map_err(|error| StorageError::io(&path, "open", error))?;
         Ok(self.open.keep(place.owner, file, opened))
     }

@@ -227,7 +227,7 @@ mod tests {
     #[test]
     fn two_peers_never_use_one_folder() {
         let it = tempfile::tempdir().unwrap();
-        let path = it.path().join("new/folder");
+        let path = it.path().join("new").join("folder");
         let first = DownloadFolder::open(&path).unwrap();
         let error = DownloadFolder::open(&path).err().unwrap().to_string();
         let expect = format!(

@@ -1,8 +1,10 @@
-//! What lies in a watched folder and is not to be shared, remembered between two runs: the user
+//! What lies in an upload folder and is not to be shared, remembered between two runs: the user
 //! has said so, and it holds until the file changes.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+
+use parking_lot::Mutex;
 
 use super::FileStamp;
 use super::folder::{FolderError, read_limited, write_anew};
@@ -29,8 +31,18 @@ pub fn read(state: &Path) -> Unshared {
     })
 }
 
-pub fn write(state: &Path, unshared: &Unshared) -> Result<(), FolderError> {
-    write_anew(&state.join(NAME), &encode(unshared))
+/// Changes what is remembered. The thread that watches the folder does, and the user's commands: one
+/// after the other, so that neither loses what the other has written.
+pub fn change(state: &Path, how: impl FnOnce(&mut Unshared)) -> Result<(), FolderError> {
+    static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+    let _alone = ONE_AT_A_TIME.lock();
+    let old = read(state);
+    let mut new = old.clone();
+    how(&mut new);
+    match new == old {
+        true => Ok(()),
+        false => write_anew(&state.join(NAME), &encode(&new)),
+    }
 }
 
 fn encode(unshared: &Unshared) -> Vec<u8> {
@@ -70,7 +82,10 @@ mod tests {
             ("/up/a b.txt".into(), vec![file("a b.txt")]),
             ("/up/f".into(), vec![file("x"), file("y")]),
         ]);
-        write(it.path(), &unshared).unwrap();
+        for (path, files) in unshared.clone() {
+            let insert = |all: &mut Unshared| drop(all.insert(path, files));
+            change(it.path(), insert).unwrap();
+        }
         assert_eq!(read(it.path()), unshared);
         std::fs::write(it.path().join(NAME), "nonsense").unwrap();
         assert_eq!(read(it.path()), Unshared::new());

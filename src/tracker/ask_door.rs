@@ -1,7 +1,7 @@
 //! `ask`, and what peers answer: who has a file of this name?
 //!
 //! The asker's own thread waits, without a lock, until all that were asked have answered or
-//! [`PATIENCE`] is over. Each tracker asks the peers that have subscribed to it; a peer that asks
+//! `PATIENCE` is over. Each tracker asks the peers that have subscribed to it; a peer that asks
 //! does so at every tracker of its tracker_info.txt.
 
 use std::net::{IpAddr, SocketAddr};

@@ -14,16 +14,16 @@ use parking_lot::{Condvar, Mutex};
 
 use crate::announce::request::{AnnounceRequest, Event};
 use crate::announce::response::AnnouncedPeer;
-use crate::control::muster::{Choice, Step};
+use crate::control::muster::{Choice, Step, rank_of};
 use crate::control::names::FileName;
 use crate::control::reply::Reply;
 use crate::control::request::Upload;
 use crate::registry::busy::Busy;
-use crate::registry::muster::{Muster, Standing};
+use crate::registry::muster::{MAX_OFFERS, Muster, Standing};
 use crate::registry::refused::Refused;
 use crate::registry::swarms::Member;
 use crate::runtime::stream::Stream;
-use crate::torrent::id::{InfoHash, PeerId};
+use crate::torrent::id::InfoHash;
 
 use super::session::Session;
 use super::state::State;
@@ -35,6 +35,9 @@ const ASSEMBLY: Duration = Duration::from_secs(300);
 const LONGEST_RUN: Duration = Duration::from_secs(12 * 3600);
 /// How long a run that has failed is kept up for clients that have not heard it.
 const DISPERSAL: Duration = Duration::from_secs(2);
+/// The most that a witness hears, in peers that are named: some hundred MiB. What follows is not
+/// witnessed.
+const MAX_WITNESSED: usize = 4_000_000;
 /// How often a client that waits is looked for: it may have gone.
 const GLANCE: Duration = Duration::from_millis(250);
 
@@ -43,7 +46,7 @@ const GLANCE: Duration = Duration::from_millis(250);
 pub struct Plan {
     /// How many clients there are.
     pub clients: u32,
-    /// The name of the run: who says another one has come to the wrong tracker.
+    /// What clients say to join: who says something else is a stranger, or at the wrong tracker.
     pub job: String,
     /// Hears of every swarm that is named to somebody.
     pub witness: Option<Sender<Named>>,
@@ -54,7 +57,8 @@ pub struct Plan {
 pub struct Named {
     pub at: SystemTime,
     pub file: FileName,
-    pub asker: PeerId,
+    /// The rank of who has asked.
+    pub asker: u32,
     /// In the order of the answer, with the pieces that each had uploaded.
     pub peers: Vec<(SocketAddr, u64)>,
 }
@@ -71,6 +75,8 @@ struct Inside {
     muster: Muster,
     busy: Busy,
     files: HashMap<InfoHash, Shared>,
+    /// How many peers the witness has heard of, the same ones again and again.
+    witnessed: usize,
     seats: usize,
 }
 
@@ -109,6 +115,7 @@ impl Batch {
                 muster: Muster::new(plan.clients),
                 busy: Busy::default(),
                 files: HashMap::new(),
+                witnessed: 0,
                 seats: 0,
             }),
             plan,
@@ -169,6 +176,16 @@ impl Batch {
         }
     }
 
+    /// Only what everybody gets under a name can be shared.
+    pub(super) fn admit(&self, upload: &Upload) -> Result<(), Refused> {
+        let info_hash = upload.metainfo.info_hash;
+        let inside = self.inside.lock();
+        match inside.muster.is_chosen(&upload.name, info_hash) {
+            true => Ok(()),
+            false => Err(Refused::NotInBatch),
+        }
+    }
+
     /// A torrent is shared.
     pub(super) fn shared(&self, upload: &Upload) {
         let shared = Shared {
@@ -179,7 +196,8 @@ impl Batch {
         inside.files.insert(upload.metainfo.info_hash, shared);
     }
 
-    /// Notes what an announce says, and names at most `limit` of the swarm in their order.
+    /// Notes what a client's announce says, and names at most `limit` of the swarm's clients in their
+    /// order. Strangers learn nothing, and nobody learns of them.
     pub(super) fn order(
         &self,
         from: SocketAddr,
@@ -188,8 +206,17 @@ impl Batch {
         limit: usize,
     ) -> Vec<AnnouncedPeer> {
         let mut inside = self.inside.lock();
-        let Inside { busy, files, .. } = &mut *inside;
-        let Some(shared) = files.get(&announce.info_hash) else {
+        let Inside {
+            muster,
+            busy,
+            files,
+            witnessed,
+            ..
+        } = &mut *inside;
+        let client = |peer| rank_of(peer).filter(|rank| muster.has_joined(*rank));
+        let (Some(asker), Some(shared)) =
+            (client(announce.peer_id), files.get(&announce.info_hash))
+        else {
             return Vec::new();
         };
         let pieces = announce.uploaded.div_ceil(shared.piece_length);
@@ -197,19 +224,22 @@ impl Batch {
         if limit == 0 || announce.event == Event::Stopped {
             return Vec::new();
         }
-        let mut order = busy.order(from, members);
+        let clients = members.into_iter().filter(|m| client(m.id).is_some());
+        let mut order = busy.order(from, clients.collect());
         order.truncate(limit);
         let named = Named {
             at: SystemTime::now(),
             file: shared.name.clone(),
-            asker: announce.peer_id,
+            asker,
             peers: order
                 .iter()
                 .map(|(m, uploaded)| (m.address, *uploaded))
                 .collect(),
         };
+        *witnessed += 1 + named.peers.len();
+        let is_witnessed = *witnessed <= MAX_WITNESSED;
         drop(inside);
-        if let Some(witness) = &self.plan.witness {
+        if let Some(witness) = self.plan.witness.as_ref().filter(|_| is_witnessed) {
             // Nobody may be there to hear it any more.
             let _ = witness.send(named);
         }
@@ -244,8 +274,13 @@ pub fn join(state: &State, session: &mut Session, rank: u32, job: &str) -> Resul
 pub fn offer(session: &Session, name: FileName, info_hash: InfoHash) -> Result<Reply, Refused> {
     let seat = session.seat.as_ref().ok_or(Refused::NotInBatch)?;
     let mut inside = seat.batch.inside.lock();
-    inside.muster.offer(seat.rank, name, info_hash);
-    Ok(Reply::ok([""; 0]))
+    match inside.muster.offer(seat.rank, name, info_hash) {
+        true => Ok(Reply::ok([""; 0])),
+        false => Err(Refused::Limit {
+            what: "A client of a batch run owns too much",
+            limit: MAX_OFFERS,
+        }),
+    }
 }
 
 /// Answers when all have come to the step. `stream` shows whether the asker is still there.
@@ -261,5 +296,52 @@ pub fn wait(session: &Session, stream: &Stream, step: Step) -> Reply {
         }
         Ok(_) => Reply::ok([""; 0]),
         Err(refused) => Reply::err(refused.code(), refused),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::control::muster::peer_id;
+    use crate::registry::Seconds;
+    use crate::torrent::id::PeerId;
+
+    #[test]
+    fn what_strangers_announce_is_witnessed() {
+        let (witness, named) = crossbeam_channel::unbounded();
+        let batch = Batch::new(Plan {
+            clients: 2,
+            job: "mine".into(),
+            witness: Some(witness),
+        });
+        let info_hash = InfoHash([7; 20]);
+        let mut inside = batch.inside.lock();
+        inside.muster.join(1).unwrap();
+        let shared = Shared {
+            name: "file".parse().unwrap(),
+            piece_length: 33,
+        };
+        inside.files.insert(info_hash, shared);
+        drop(inside);
+        let stranger = PeerId(*b"-TR4050-abcdefghijkl");
+        let ids = [peer_id(1), peer_id(2), stranger];
+        let address = |nth: usize| SocketAddr::from(([127, 0, 0, 1], 7000 + nth as u16));
+        let swarm = || {
+            let member = |(nth, id): (usize, &PeerId)| Member {
+                address: address(nth),
+                id: *id,
+                complete: true,
+                seen: Seconds(0),
+            };
+            ids.iter().enumerate().map(member).collect::<Vec<_>>()
+        };
+        let named_to = |nth: usize| {
+            let announce = AnnounceRequest::of_seed(info_hash, ids[nth], 7000 + nth as u16);
+            batch.order(address(nth), &announce, swarm(), 50).len()
+        };
+        // The second client has not joined: who says to be it is a stranger, too.
+        assert_eq!([0, 1, 2].map(named_to), [1, 0, 0]);
+        let witnessed: Vec<u32> = named.try_iter().map(|named| named.asker).collect();
+        assert_eq!(witnessed, [1]);
     }
 }

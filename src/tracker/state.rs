@@ -337,6 +337,9 @@ impl State {
             });
         }
         self.refuse_of_a_group(&upload.metainfo)?;
+        if let Some(batch) = &self.batch {
+            batch.admit(upload)?;
+        }
         let old = self
             .find(&upload.group, &upload.name)
             .map(|share| share.info_hash);

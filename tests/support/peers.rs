@@ -188,7 +188,14 @@ pub fn say(text: &str) {
     let _ = io::stderr().write_all(text.as_bytes());
 }
 
+/// How much memory a process has in use, in bytes. Measured on Linux only.
+#[cfg(not(target_os = "linux"))]
+pub fn memory(_: u32) -> u64 {
+    0
+}
+
 /// How much memory a process has in use, in bytes.
+#[cfg(target_os = "linux")]
 pub fn memory(pid: u32) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("VmRSS:"));
@@ -326,6 +333,7 @@ impl Program {
         self.said()
     }
 
+    /// Windows has no signals: `.ci/kill.c` does there what Ctrl-C and Ctrl-Break do.
     pub fn signal(&self, name: &str) {
         let pid = self.pid().to_string();
         let done = Command::new("kill").args(["-s", name, &pid]).status();

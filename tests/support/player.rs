@@ -24,7 +24,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::peers::{PATIENCE, Place, any_port, make_file, wait_until};
-use crate::seats::{Pipe, Seat, Terminal};
+#[cfg(unix)]
+use crate::seats::Terminal;
+use crate::seats::{Pipe, Seat};
 
 /// Set if what is printed is to be written into the transcripts.
 const UPDATE: &str = "UPDATE_TRANSCRIPTS";
@@ -104,6 +106,9 @@ fn parse(text: &str) -> Vec<Step> {
 
 /// Whether a line is what a pattern says, in which `…` stands for anything.
 pub fn matches(pattern: &str, line: &str) -> bool {
+    // Paths look different there.
+    #[cfg(windows)]
+    let line = &line.replace('\\', "/");
     let mut parts = pattern.split('…');
     let first = parts.next().unwrap_or_default();
     let Some(mut rest) = line.strip_prefix(first) else {
@@ -308,6 +313,7 @@ pub fn at_a_pipe(command: Command) -> Box<dyn Seat> {
     Box::new(Pipe::start(command))
 }
 
+#[cfg(unix)]
 pub fn at_a_terminal(command: Command) -> Box<dyn Seat> {
     Box::new(Terminal::start(command))
 }

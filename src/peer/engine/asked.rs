@@ -16,6 +16,9 @@ use crate::storage::StorageError;
 
 use super::Engine;
 
+/// Torrents that are here only because they were asked for. Each is remembered, and announced.
+const MAX_UNLISTED: usize = 1_000;
+
 impl Engine {
     pub(super) fn asked(&mut self, now: Instant, asked: Asked) {
         if let Some(answer) = self.answer(asked.question, &asked.file) {
@@ -26,8 +29,15 @@ impl Engine {
             // To look for a file elsewhere is no reason to serve one's own.
             && self.asking.as_ref() != Some(&asked.file)
         {
-            // What is known here is served, or is not to be.
-            let known: Vec<PathBuf> = self.torrents.values().map(Managed::path).collect();
+            let unlisted = self.torrents.values().filter(|it| it.is_unlisted());
+            if unlisted.count() >= MAX_UNLISTED {
+                log::info!(target: "tracker", "{} is not looked for: too much was asked for", asked.file);
+                return self.answer_no(asked.question);
+            }
+            // What is known here is served, or is not to be. What was only asked for has its own name.
+            let is_near = |it: &&Managed| !it.is_unlisted() || it.name() == asked.file.as_str();
+            let known = self.torrents.values().filter(is_near);
+            let known: Vec<PathBuf> = known.map(Managed::path).collect();
             folder.look(asked, known);
         } else {
             self.answer_no(asked.question);

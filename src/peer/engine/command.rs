@@ -58,6 +58,12 @@ pub enum Command {
         info_hash: InfoHash,
         reply: Sender<Result<(), EngineError>>,
     },
+    /// What lies there becomes a group's: who asks for it is not told any more. Answers when nothing
+    /// of it is being hashed for them.
+    Withhold {
+        path: PathBuf,
+        reply: Sender<()>,
+    },
     /// Further addresses where it may be fetched.
     AddAddresses {
         info_hash: InfoHash,
@@ -142,6 +148,8 @@ pub enum EngineError {
     Twice(String),
     #[error("the files of {0} are being moved to their place; try again in a moment")]
     Finishing(String),
+    #[error("{0} is a group's")]
+    OfGroup(String),
     #[error("there is no such torrent any more")]
     Unknown,
 }
@@ -171,6 +179,10 @@ impl Engine {
                 reply,
             } => drop(reply.send(self.learn_sha256(info_hash, sha256))),
             Command::Remove { info_hash, reply } => drop(reply.send(self.remove(now, info_hash))),
+            Command::Withhold { path, reply } => match &self.upload_folder {
+                Some(folder) => folder.withhold(path, reply),
+                None => drop(reply.send(())),
+            },
             Command::AddAddresses {
                 info_hash,
                 addresses,
@@ -226,6 +238,14 @@ impl Engine {
                 return Ok(());
             }
             return Err(EngineError::Twice(there.name().to_string()));
+        }
+        // Nobody has named it: it was asked for, and has become a group's meanwhile.
+        let is_unlisted = beginning.share.as_ref().is_some_and(|share| !share.listed);
+        let lies_there = |torrent: &Managed| {
+            torrent.gate().is_some() && storage.final_path().starts_with(torrent.path())
+        };
+        if is_unlisted && !remembered && self.torrents.values().any(lies_there) {
+            return Err(EngineError::OfGroup(metainfo.name().to_string()));
         }
         let none = Bitfield::none(metainfo.layout.pieces());
         let (have, check, stopped) = match start {

@@ -1,8 +1,6 @@
 //! Rank R: a peer that shares what `in<R>.txt` says and fetches what it wants.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, select, tick, unbounded};
 
-use crate::control::muster::{Choice, Step};
+use crate::control::muster::{Choice, Step, peer_id};
 use crate::control::names::{FileName, GroupName, NameError};
 use crate::control::reply::{Code, Download, ReplyError};
 use crate::control::request::{Request, Upload};
@@ -20,17 +18,19 @@ use crate::peer::view::{News, Status, TorrentView};
 use crate::peer::{Config, Peer, PeerError};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::screen::{complain, say};
+use crate::storage::rename_for_now;
 use crate::storage::resume::{Share, Sources};
 use crate::torrent::metainfo::Metainfo;
 
 use super::input::{self, Input};
 use super::link::{Link, LinkError};
 use super::meeting;
+use super::outputs;
 use super::owned::{self, Torrent};
 use super::rank::Rank;
 use super::scratch::Scratch;
 use super::trace::{Entry, Event};
-use super::{BatchError, Options, host, io_error, is_traced, job, write_trace};
+use super::{BatchError, Options, io_error, is_traced, job, write_trace};
 
 /// How often it is looked whether the tracker has gone, or nothing comes.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -64,7 +64,7 @@ fn take_part(
     let scratch = Scratch::new(&options.folder, job(rank), &rank.rank.to_string())?;
     let (notes, noted) = unbounded();
     let batch = Batch {
-        peer_id: host::peer_id(rank.rank),
+        peer_id: peer_id(rank.rank as u32),
         notes: is_traced(options).then_some(notes),
     };
     let tracker = TrackerAddress {
@@ -92,13 +92,12 @@ fn take_part(
         trace: Vec::new(),
         had: BTreeMap::new(),
     };
-    client.remove_old(&input.wanted)?;
     client.note_start()?;
     client.share(&input)?;
     let missing = client.fetch(&input.wanted)?;
     let over = client.link.wait(Step::Finished).map_err(client.ended());
     // What has come is right, whatever became of the others.
-    client.finish(&noted)?;
+    client.finish(&input.wanted, &noted)?;
     over?;
     let wanted = input.wanted.len();
     if missing > 0 {
@@ -267,26 +266,6 @@ impl Client<'_> {
         waited < PATIENCE
     }
 
-    /// What an earlier run has left must not look like this one's.
-    fn remove_old(&self, wanted: &[String]) -> Result<(), BatchError> {
-        for name in wanted {
-            let output = self.output(name);
-            match fs::remove_file(&output) {
-                Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                    return Err(io_error("remove", &output)(error));
-                }
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Where a file goes in the end.
-    fn output(&self, name: &str) -> PathBuf {
-        let output = format!("client{}_{name}", self.rank.rank);
-        self.options.folder.join(output)
-    }
-
     /// Begins to fetch a file. False if nobody owns it.
     fn begin(&mut self, name: &str) -> Result<bool, BatchError> {
         let file = file_name(name)?;
@@ -314,8 +293,9 @@ impl Client<'_> {
         Ok(true)
     }
 
-    /// The run is over: writes the trace, ends the peer, and gives the files their names.
-    fn finish(mut self, noted: &Receiver<Note>) -> Result<(), BatchError> {
+    /// The run is over: writes the trace, ends the peer, and gives the files their names. Only a new
+    /// file takes the place of an old one: what is there may be all that somebody has.
+    fn finish(mut self, wanted: &[String], noted: &Receiver<Note>) -> Result<(), BatchError> {
         self.trace.push(Entry::now(Event::Stop));
         if is_traced(self.options) {
             self.trace.append(&mut self.link.told);
@@ -323,9 +303,14 @@ impl Client<'_> {
             write_trace(self.options, self.rank, &mut self.trace)?;
         }
         self.peer.stop();
-        for (name, path) in &self.had {
-            let output = self.output(name);
-            fs::rename(path, &output).map_err(io_error("write", &output))?;
+        for name in wanted {
+            let output = outputs::path(&self.options.folder, self.rank.rank, name);
+            if let Some(path) = self.had.get(name) {
+                rename_for_now(path, &output).map_err(io_error("write", &output))?;
+            } else if output.exists() {
+                let output = output.display();
+                self.complain(format!("{output} is not of this run, but was there before"));
+            }
         }
         Ok(())
     }

@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, unbounded};
 
+use crate::registry::shares;
 use crate::shell::interrupt::Interrupt;
-use crate::torrent::id::PeerId;
 use crate::tracker::batch_door::{Named, Plan};
 use crate::tracker::{Config, Tracker};
 
 use super::input;
 use super::meeting::{self, Sign};
+use super::outputs;
 use super::rank::Rank;
 use super::report;
 use super::scratch;
@@ -29,24 +30,31 @@ pub fn run(options: &Options, rank: &Rank, interrupt: &Arc<Interrupt>) -> Result
     if inputs > clients {
         return Err(BatchError::TooFew { inputs, clients });
     }
+    // What is wrong with an input is told by its client.
+    let input = |rank| input::read(&options.folder.join(input::file_name(rank))).ok();
+    let readable = (1..=inputs).filter_map(|rank| Some((rank, input(rank)?)));
+    outputs::check(&options.folder, readable)?;
     let (witness, named) = unbounded();
     let connections = CONNECTIONS * rank.size;
+    let word = meeting::word(options, rank);
     let address = meeting::listen_at(options, rank);
     let tracker = Tracker::start(Config {
-        connections,
+        // All clients may be on one machine. A stranger's cannot take everybody's connections.
+        connections: 2 * connections,
         connections_per_address: connections,
         batch: Some(Plan {
-            clients: rank.size as u32 - 1,
-            job: job(rank).into(),
+            clients: clients as u32,
+            job: word.clone(),
             witness: is_traced(options).then_some(witness),
         }),
+        shares: limits(clients),
         ..Config::new(address)
     })?;
     let mut trace = vec![Entry::now(Event::Start {
         rank: 0,
         address: tracker.local_addr(),
     })];
-    let sign = Sign::put_up(options, rank, tracker.local_addr())?;
+    let sign = Sign::put_up(options, rank, tracker.local_addr(), &word)?;
     let batch = tracker.state().batch.clone();
     let over = match batch {
         Some(batch) => batch.watch(&|| interrupt.came()),
@@ -69,31 +77,24 @@ pub fn run(options: &Options, rank: &Rank, interrupt: &Arc<Interrupt>) -> Result
     result.and(told)
 }
 
+/// Room for all that so many clients may own.
+fn limits(clients: usize) -> shares::Limits {
+    shares::Limits {
+        shares: clients * input::MAX_FILES,
+        bytes: clients.saturating_mul(input::MAX_INPUT as usize),
+        ..shares::Limits::default()
+    }
+}
+
 fn swarms(named: &Receiver<Named>) -> impl Iterator<Item = Entry> + '_ {
     named.try_iter().map(|named| {
         let event = Event::Swarm {
             file: named.file.to_string(),
-            asker: rank_of(named.asker),
+            asker: named.asker as usize,
             peers: named.peers,
         };
         Entry::at(named.at, event)
     })
-}
-
-/// The id of the peer with this rank, by which the tracker tells whom it has answered.
-pub fn peer_id(rank: usize) -> PeerId {
-    let mut tail = [0; 12];
-    tail.copy_from_slice(format!("batch-{rank:06}").as_bytes());
-    PeerId::ours(tail)
-}
-
-/// The rank of the peer with this id; 0 for anybody else's.
-fn rank_of(peer: PeerId) -> usize {
-    let digits = std::str::from_utf8(&peer.0[14..]);
-    digits
-        .ok()
-        .and_then(|digits| digits.parse().ok())
-        .unwrap_or(0)
 }
 
 /// Makes the page about the run, of the traces of all processes.
@@ -118,10 +119,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_peer_is_known_by_its_rank() {
-        for rank in [1, 42, 9_999] {
-            assert_eq!(rank_of(peer_id(rank)), rank);
-        }
-        assert_eq!(rank_of(PeerId(*b"-TR4050-abcdefghijkl")), 0);
+    fn many_clients_own_more_than_a_tracker_keeps() {
+        // Six clients with a thousand files each were too many.
+        assert!(limits(6).shares >= 6 * input::MAX_FILES);
+        assert!(limits(1).bytes >= input::MAX_FILES * 20);
     }
 }

@@ -67,6 +67,8 @@ pub enum Content {
 pub enum InputError {
     #[error("cannot read {path}: {source}")]
     Io { path: PathBuf, source: io::Error },
+    #[error("{path} is no file")]
+    NoFile { path: PathBuf },
     #[error("{path} is longer than {MAX_INPUT} bytes")]
     TooLong { path: PathBuf },
     #[error("{path}, line {line}: {problem}")]
@@ -155,6 +157,11 @@ pub fn read(path: &Path) -> Result<Input, InputError> {
         source,
     };
     let mut bytes = Vec::new();
+    // To open a pipe would wait for somebody at its other end.
+    if !path.metadata().map_err(failed)?.is_file() {
+        let path = path.to_path_buf();
+        return Err(InputError::NoFile { path });
+    }
     let file = File::open(path).map_err(failed)?;
     let read = file.take(MAX_INPUT + 1).read_to_end(&mut bytes);
     if read.map_err(failed)? as u64 > MAX_INPUT {
@@ -521,6 +528,8 @@ mod tests {
     #[test]
     fn the_file_is_named() {
         let temp = tempfile::tempdir().unwrap();
+        let error = read(temp.path()).unwrap_err();
+        assert!(matches!(error, InputError::NoFile { .. }), "{error}");
         let path = temp.path().join(file_name(3));
         assert!(read(&path).unwrap_err().to_string().contains("in3.txt"));
         std::fs::write(&path, "0\nx\n").unwrap();

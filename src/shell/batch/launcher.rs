@@ -11,7 +11,7 @@ use crate::shell::interrupt::Interrupt;
 use crate::shell::screen::{complain, say};
 
 use super::input::{self, Content};
-use super::{BatchError, Options, io_error, rank, scratch};
+use super::{BatchError, Options, io_error, outputs, rank, scratch};
 
 /// Linux's allocator has a pool of memory for each of many threads. That is fast, and with hundreds of
 /// processes on one machine too much.
@@ -65,20 +65,28 @@ fn check_inputs(folder: &Path) -> Result<usize, BatchError> {
             missing: input::file_name(clients + 1),
         });
     }
+    let mut inputs = Vec::new();
     for rank in 1..=clients {
         let file = input::file_name(rank);
-        for owned in input::read(&folder.join(&file))?.owned {
-            let Content::Path(path) = owned.content else {
+        let mut input = input::read(&folder.join(&file))?;
+        // Hashes may be many, and are of no use here.
+        input
+            .owned
+            .retain(|owned| matches!(owned.content, Content::Path(_)));
+        for owned in &input.owned {
+            let Content::Path(path) = &owned.content else {
                 continue;
             };
             let path = folder.join(path);
             fs::metadata(&path).map_err(|error| BatchError::Owned {
-                name: owned.name,
+                name: owned.name.clone(),
                 path,
                 problem: format!("{error}; {file} names it"),
             })?;
         }
+        inputs.push((rank, input));
     }
+    outputs::check(folder, inputs)?;
     Ok(clients)
 }
 

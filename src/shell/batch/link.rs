@@ -55,7 +55,8 @@ impl LinkError {
             matches!(
                 error,
                 ReplyError::Refused {
-                    code: Code::BadRequest,
+                    // Busy is a tracker whose connections strangers hold, for a while.
+                    code: Code::BadRequest | Code::Busy,
                     ..
                 } | ReplyError::NotAReply
             )
@@ -79,7 +80,7 @@ impl Link {
     pub fn join(
         tracker: SocketAddr,
         rank: usize,
-        job: &str,
+        word: &str,
         stop: &Stop,
     ) -> Result<Link, LinkError> {
         let unreachable = |source| LinkError::Unreachable {
@@ -93,7 +94,7 @@ impl Link {
             tracker,
             told: Vec::new(),
         };
-        let (rank, job) = (rank as u32, job.to_string());
+        let (rank, job) = (rank as u32, word.to_string());
         link.ask(&Request::BatchJoin { rank, job })?;
         Ok(link)
     }
@@ -145,5 +146,20 @@ impl Link {
             Reply::Err { code, sentence } => Err(ReplyError::Refused { code, sentence }.into()),
             reply => Ok(reply),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strangers_who_hold_all_connections_end_a_run() {
+        let refused = |code| {
+            let sentence = "no room".into();
+            LinkError::Refused(ReplyError::Refused { code, sentence })
+        };
+        assert!(refused(Code::Busy).is_elsewhere());
+        assert!(!refused(Code::Conflict).is_elsewhere());
     }
 }

@@ -1,12 +1,15 @@
-//! How the clients of a run find its tracker: rank 0 writes its address into a file of the folder.
+//! How the clients of a run find its tracker: rank 0 writes its address into a file of the folder,
+//! with a word that nobody else can know, by which the tracker tells its clients from strangers.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::stop::Stop;
+use crate::storage::rename_for_now;
 
 use super::link::{Link, LinkError};
 use super::rank::{Launcher, Rank};
@@ -28,14 +31,28 @@ pub fn listen_at(options: &Options, rank: &Rank) -> SocketAddr {
     }
 }
 
-/// The file with the tracker's address, gone when this is dropped.
+/// What clients say to be let in: the job, and a secret if there is a file to tell it.
+pub fn word(options: &Options, rank: &Rank) -> String {
+    let job = job(rank);
+    match options.tracker {
+        Some(_) => job.into(),
+        None => format!("{job}+{:032x}", rand::random::<u128>()),
+    }
+}
+
+/// The file with the tracker's address and the word, gone when this is dropped.
 pub struct Sign {
     path: PathBuf,
 }
 
 impl Sign {
     /// Tells everybody who has the folder where the tracker is.
-    pub fn put_up(options: &Options, rank: &Rank, address: SocketAddr) -> Result<Sign, BatchError> {
+    pub fn put_up(
+        options: &Options,
+        rank: &Rank,
+        address: SocketAddr,
+        word: &str,
+    ) -> Result<Sign, BatchError> {
         let path = path(&options.folder, rank);
         let ip = match address.ip() {
             ip if ip.is_unspecified() => own_ip(),
@@ -43,9 +60,20 @@ impl Sign {
         };
         let address = SocketAddr::new(ip, address.port());
         // Nobody shall read half of it.
-        let new = path.with_extension("new");
-        fs::write(&new, address.to_string()).map_err(io_error("write", &new))?;
-        fs::rename(&new, &path).map_err(io_error("write", &path))?;
+        let new = options.folder.join(scratch::name(job(rank), "tracker.new"));
+        // Of a run that was killed and had the same name.
+        let _ = fs::remove_file(&new);
+        let mut open = OpenOptions::new();
+        open.write(true).create_new(true);
+        // The word is for the clients of this run alone, who are all of one user.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut open, 0o600);
+        let mut file = open.open(&new).map_err(io_error("write", &new))?;
+        write!(file, "{address} {word}").map_err(io_error("write", &new))?;
+        // Windows renames no file that is open.
+        drop(file);
+        // Clients read it again and again.
+        rename_for_now(&new, &path).map_err(io_error("write", &path))?;
         Ok(Sign { path })
     }
 }
@@ -64,9 +92,13 @@ pub fn join(options: &Options, rank: &Rank, stop: &Stop) -> Result<Link, BatchEr
     let path = path(&options.folder, rank);
     let deadline = Instant::now() + PATIENCE;
     loop {
-        let last = match look(options.tracker.as_ref(), &path) {
+        let found = match &options.tracker {
+            Some(tracker) => look_up(tracker).map(|address| (address, job(rank).into())),
+            None => read(&path),
+        };
+        let last = match found {
             None => LinkError::NoTracker(path.clone()),
-            Some(address) => match Link::join(address, rank.rank, job(rank), stop) {
+            Some((address, word)) => match Link::join(address, rank.rank, &word, stop) {
                 Ok(link) => return Ok(link),
                 // An address that was left by a run that was killed.
                 Err(error) if error.is_elsewhere() => error,
@@ -86,14 +118,16 @@ fn path(folder: &Path, rank: &Rank) -> PathBuf {
     folder.join(scratch::name(job(rank), "tracker"))
 }
 
-fn look(tracker: Option<&TrackerAddress>, path: &Path) -> Option<SocketAddr> {
-    match tracker {
-        Some(tracker) => (tracker.host.as_str(), tracker.port)
-            .to_socket_addrs()
-            .ok()?
-            .next(),
-        None => fs::read_to_string(path).ok()?.parse().ok(),
-    }
+fn look_up(tracker: &TrackerAddress) -> Option<SocketAddr> {
+    let addresses = (tracker.host.as_str(), tracker.port).to_socket_addrs();
+    addresses.ok()?.next()
+}
+
+/// The address and the word that the sign tells.
+fn read(path: &Path) -> Option<(SocketAddr, String)> {
+    let text = fs::read_to_string(path).ok()?;
+    let (address, word) = text.split_once(' ')?;
+    Some((address.parse().ok()?, word.to_string()))
 }
 
 /// The address by which other machines reach this one; loopback if it has no network.

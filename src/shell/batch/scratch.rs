@@ -13,9 +13,12 @@ pub struct Scratch {
     pub path: PathBuf,
 }
 
+/// Between the job and what it is: no job has it in its name, so no job's name begins like another's.
+const SEPARATOR: char = '+';
+
 /// The name of something that a run keeps for itself.
 pub fn name(job: &str, what: &str) -> String {
-    format!("{PREFIX}{job}-{what}")
+    format!("{PREFIX}{job}{SEPARATOR}{what}")
 }
 
 impl Scratch {
@@ -42,6 +45,28 @@ pub fn sweep(folder: &Path, job: &str) {
             let path = entry.path();
             // One of both fits.
             let _ = fs::remove_dir_all(&path).or_else(|_| fs::remove_file(&path));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_a_run_sweeps_away_another_ones_files() {
+        let temp = tempfile::tempdir().unwrap();
+        let others = ["hw-2", "hw.2", "hw_2", "hw2"].map(|job| name(job, "tracker"));
+        let ours = [name("hw", "tracker"), name("hw", "1")];
+        for file in others.iter().chain(&ours) {
+            fs::write(temp.path().join(file), "").unwrap();
+        }
+        sweep(temp.path(), "hw");
+        for file in &others {
+            assert!(temp.path().join(file).exists(), "{file}");
+        }
+        for file in &ours {
+            assert!(!temp.path().join(file).exists(), "{file}");
         }
     }
 }

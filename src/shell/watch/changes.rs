@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 
+use crate::control::names::GroupName;
 use crate::storage::FileStamp;
 use crate::torrent::id::InfoHash;
 
@@ -37,6 +38,8 @@ pub enum Fate {
     Restless,
     /// The user shares it no longer.
     Unshared,
+    /// The user shares it, or some of it, with this group.
+    OfGroup(GroupName),
     /// It cannot be shared; in words.
     LeftAlone(String),
     /// Others share other content under its name: to be shared once they no longer do.
@@ -151,6 +154,7 @@ mod tests {
     fn what_is_not_to_be_shared_is_not_until_it_changes() {
         for fate in [
             Fate::Unshared,
+            Fate::OfGroup("cs101".parse().unwrap()),
             Fate::LeftAlone("no name".into()),
             Fate::Taken,
             Fate::Hashing(1),

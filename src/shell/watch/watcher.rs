@@ -27,14 +27,15 @@ use crate::runtime::stop::Stop;
 use crate::storage::open_files::OpenFiles;
 use crate::storage::resume::Share;
 use crate::storage::unshared::{self, Unshared};
-use crate::storage::{FileStamp, StorageError};
+use crate::storage::{FileStamp, Storage, StorageError};
 use crate::torrent::id::InfoHash;
 
 use super::super::offering::{self, Offered};
 use super::super::peer_shell::ShellError;
 use super::super::sharing;
 use super::changes::{Fate, Known, MAX_SHARED, Step, changes};
-use super::look::Look;
+use super::groups::{Groups, of_group};
+use super::look::{Look, files_at};
 use super::{Found, Mode};
 
 /// From the end of one look to the beginning of the next, at least.
@@ -60,7 +61,7 @@ pub struct Watcher {
     link: TrackerLink,
     pool: Arc<HashPool>,
     open_files: Arc<OpenFiles>,
-    /// Where it is remembered what is not to be shared, and what stands there.
+    /// Where it is remembered what is not to be shared, and what of this folder stands there.
     state: PathBuf,
     remembered: Unshared,
     look: Look,
@@ -92,7 +93,7 @@ impl Watcher {
     pub(super) fn new(
         peer: &Peer,
         (folder, mode): (PathBuf, Mode),
-        (look, remembered): (Look, Unshared),
+        (look, mut remembered): (Look, Unshared),
         found: Arc<Mutex<Found>>,
         stop: Stop,
     ) -> Watcher {
@@ -104,12 +105,10 @@ impl Watcher {
             };
             Some((path.file_name()?.to_os_string(), known))
         };
-        let ours = remembered
-            .iter()
-            .filter(|(path, _)| path.parent() == Some(&folder));
+        remembered.retain(|path, _| path.parent() == Some(&folder));
         let (to_us, hashed) = unbounded();
         Watcher {
-            known: ours.filter_map(unshared).collect(),
+            known: remembered.iter().filter_map(unshared).collect(),
             folder,
             mode,
             engine: peer.engine_link(),
@@ -249,6 +248,27 @@ impl Watcher {
                 Some(_) => {}
             }
         }
+        let groups = Groups::of(&torrents, &self.folder);
+        for (name, known) in &mut self.known {
+            if matches!(known.fate, Fate::OfGroup(_)) && groups.group_of(name).is_none() {
+                known.fate = Fate::Unshared;
+            }
+        }
+        for (name, seen) in &self.look.entries {
+            let fate = self.known.get(name).map(|known| &known.fate);
+            // What is shared with everybody already was so by the user's wish.
+            if matches!(fate, Some(Fate::Shared(_) | Fate::Hashing(_))) {
+                continue;
+            }
+            if let Some(group) = groups.group_of(name) {
+                let known = Known {
+                    files: seen.files.clone(),
+                    fate: Fate::OfGroup(group.clone()),
+                    changes: 0,
+                };
+                self.known.insert(name.clone(), known);
+            }
+        }
         for torrent in ours.values() {
             let Some(name) = torrent.path.file_name() else {
                 continue;
@@ -308,7 +328,7 @@ impl Watcher {
                 true
             }
             Fate::Restless => false,
-            Fate::Unshared | Fate::LeftAlone(_) | Fate::Taken => return,
+            Fate::Unshared | Fate::OfGroup(_) | Fate::LeftAlone(_) | Fate::Taken => return,
         };
         if let Some(files) = seen {
             let known = Known {
@@ -430,7 +450,8 @@ impl Watcher {
             return;
         }
         let fate = match result {
-            Ok(made) => self.offer(&name, made),
+            Ok(made) if self.is_still_there(&name, &made) => self.offer(&name, made),
+            Ok(_) => None,
             Err(error) => fate_of(&error).map(|fate| leave_alone(&name, fate)),
         };
         match (fate, self.known.get_mut(&name)) {
@@ -439,6 +460,15 @@ impl Watcher {
             (None, Some(known)) => known.fate = Fate::Restless,
             (_, None) => {}
         }
+    }
+
+    /// A link may have been put in the place of a file, and taken away again.
+    fn is_still_there(&self, name: &OsStr, made: &Made) -> bool {
+        let files = files_at(&self.folder.join(name), self.mode);
+        let known = self.known.get(name).map(|known| &known.files);
+        files.as_ref() == known
+            && (made.storage.is_plain_file() || !made.metainfo.layout.is_single())
+            && made.storage.verify_unchanged().is_ok()
     }
 
     /// Offers what was hashed, and has it served. None if that is to be tried again.
@@ -491,18 +521,19 @@ impl Watcher {
 
     /// Keeps what is not to be shared for the next run, if that is not what is kept already.
     fn remember(&mut self) {
-        let elsewhere = self.remembered.iter();
-        let elsewhere = elsewhere.filter(|(path, _)| path.parent() != Some(&self.folder));
-        let mut unshared: Unshared = elsewhere
-            .map(|(path, files)| (path.clone(), files.clone()))
-            .collect();
-        let here = self.known.iter();
-        let here = here.filter(|(_, known)| known.fate == Fate::Unshared);
-        unshared.extend(here.map(|(name, known)| (self.folder.join(name), known.files.clone())));
+        let unshared = self.known.iter();
+        let unshared = unshared.filter(|(_, known)| known.fate == Fate::Unshared);
+        let entry =
+            |(name, known): (&OsString, &Known)| (self.folder.join(name), known.files.clone());
+        let unshared: Unshared = unshared.map(entry).collect();
         if unshared == self.remembered {
             return;
         }
-        match unshared::write(&self.state, &unshared) {
+        let change = |all: &mut Unshared| {
+            all.retain(|path, _| path.parent() != Some(&self.folder));
+            all.extend(unshared.clone());
+        };
+        match unshared::change(&self.state, change) {
             Ok(()) => self.remembered = unshared,
             Err(error) => {
                 log::error!(target: "watch", "what is not to be shared could not be kept: {error}");
@@ -524,6 +555,7 @@ impl Watcher {
                 // It may come back as it was.
                 Fate::Unshared if !self.look.entries.contains_key(name) => continue,
                 Fate::Unshared => found.unshared.push(shown()),
+                Fate::OfGroup(group) => found.left_alone.push((shown(), of_group(group))),
                 Fate::LeftAlone(why) => {
                     let why = format!("is left alone until it changes: {why}");
                     found.left_alone.push((shown(), why));

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::{FileStorage, Place, occupied, refuse_outside};
-use crate::storage::{StorageError, disk};
+use crate::storage::StorageError;
+use crate::storage::disk::{self, Links};
 
 /// The temporary place must be ours to use: a file for a file, a folder for a folder.
 pub(super) fn refuse_wrong_kind(root: &Path, single: bool) -> Result<(), StorageError> {
@@ -33,6 +34,7 @@ impl FileStorage {
             root: root.clone(),
             inside: Some(inside.clone()),
             owner: self.place().owner,
+            links: Links::Follow,
             seal: None,
         };
         *self.place.write() = Arc::new(place);
@@ -58,11 +60,9 @@ impl FileStorage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(StorageError::io(path, "look at", error)),
         }
-        OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(path)
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(false);
+        disk::open_plain(&mut options, path, Links::Follow)
             .and_then(|file| file.set_len(length))
             .map_err(|error| self.failed(path, "create", error))
     }

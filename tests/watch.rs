@@ -422,7 +422,7 @@ fn folders_are_shared_if_asked_and_everything_ends_with_off() {
     wait_for_none(&tracker, "course");
     assert!(entry(&tracker, "file.txt").is_some());
 
-    // A group's file in that folder is everybody's, too, and this is said.
+    // What is everybody's already can be a group's, too, and this is said.
     for line in [
         "create_user alice wonderland",
         "login alice wonderland",
@@ -434,7 +434,7 @@ fn folders_are_shared_if_asked_and_everything_ends_with_off() {
     seed.program
         .line_with("File uploaded successfully: file.txt");
     seed.program
-        .line_with("It lies in upload/, so it is shared with everybody, too.");
+        .line_with("file.txt is shared with everybody, too.");
     // What others share with the group does not get into such a folder at all.
     let bob = Watcher::place(temp.path(), "bob", tracker.local_addr());
     let mut bob = Watcher::start(&bob, "files");

@@ -168,13 +168,8 @@ pub fn share(
             (None, said)
         }
     };
-    if !group.is_public()
-        && let Some(watch) = shell.watch.as_ref().filter(|watch| watch.covers(path))
-    {
-        said += &format!(
-            "\nIt lies in {}, so it is shared with everybody, too.",
-            watch.name()
-        );
+    if !group.is_public() && is_shared_with_everybody(shell, path)? {
+        said += &format!("\n{name} is shared with everybody, too.");
     }
     if let Some(sha256) = sha256 {
         said += &format!("\nIts SHA-256 is {sha256}");
@@ -189,6 +184,19 @@ pub fn share(
         _ => {}
     }
     Ok(said)
+}
+
+/// Whether what lies at `path` is shared with everybody just now, by the user or by the watched
+/// folder.
+fn is_shared_with_everybody(shell: &PeerShell, path: &Path) -> Result<bool, ShellError> {
+    let real = |path: &Path| fs::canonicalize(path).ok();
+    let wanted = real(path);
+    let is_public = |share: &Share| share.group.is_public() && share.listed;
+    let torrents = shell.peer.torrents()?;
+    let mut public = torrents
+        .iter()
+        .filter(|torrent| torrent.share.as_ref().is_some_and(is_public));
+    Ok(public.any(|torrent| real(&torrent.path) == wanted))
 }
 
 /// Whether it is shared with everybody, under its own name, without the SHA-256 of its one file.

@@ -224,18 +224,6 @@ impl Watch {
         &self.name
     }
 
-    /// Whether what lies at `path` is, or will be, shared with everybody.
-    pub fn covers(&self, path: &Path) -> bool {
-        let Some(name) = path.file_name() else {
-            return false;
-        };
-        let unshared = || {
-            let name = name.to_string_lossy();
-            self.found.lock().unshared.iter().any(|u| *u == name)
-        };
-        self.is_around(path) && files_at(path, self.mode).is_some() && !unshared()
-    }
-
     /// Whether `path`, which need not exist, lies directly in the folder, or below it if that is
     /// shared, too.
     pub fn is_around(&self, path: &Path) -> bool {

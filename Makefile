@@ -19,8 +19,8 @@ INPUTS   = 1000000
 SECONDS ?= 600
 SEED    ?=
 
-# Which tests run under Wine, such as tests/files; all, if none are named.
-FILES   ?=
+# Which tests run under Wine: those with one of these words in their names; all, if there are none.
+TESTS   ?=
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
@@ -36,7 +36,7 @@ help:
 	@echo "make check     every test, and: format, clippy, docs, $(INPUTS) hostile inputs to each decoder"
 	@echo "make fuzz      the hostile inputs alone            INPUTS=$(INPUTS)"
 	@echo "make windows   tracker.exe and peer.exe, into target/windows: on Debian, which needs packages for it"
-	@echo "make test-windows   the tests as Windows programs, under Wine   FILES=$(FILES)"
+	@echo "make test-windows   the tests as Windows programs, under Wine   TESTS=$(TESTS)"
 	@echo "make torture   several trackers killed, paused and cut off at random, then a proof that nothing is lost   SECONDS=$(SECONDS) SEED=$(SEED)"
 	@echo "make bench     all that is measured:"
 	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
@@ -74,13 +74,13 @@ fuzz: cargo
 	MINI_FUZZ_INPUTS=$(INPUTS) cargo test --locked --release --test fuzz
 
 torture: cargo
-	MINI_TORTURE_SECONDS=$(SECONDS) MINI_TORTURE_SEED=$(SEED) cargo test --locked --test torture -- --nocapture
+	MINI_TORTURE_SECONDS=$(SECONDS) MINI_TORTURE_SEED=$(SEED) cargo test --locked --test suite torture:: -- --nocapture
 
 windows:
 	@.ci/windows build
 
 test-windows:
-	@.ci/windows test $(FILES)
+	@.ci/windows test $(TESTS)
 
 bench: bench-noise bench-sync bench-batch
 

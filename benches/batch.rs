@@ -7,6 +7,8 @@
 use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
+// It needs little of it.
+#[allow(dead_code)]
 #[path = "../tests/support/homework.rs"]
 mod homework;
 

@@ -3,6 +3,8 @@
 //!
 //! `make bench-noise`. It fails if the group's rate is below [`LEAST`] of the plain one.
 
+// It needs little of it.
+#[allow(dead_code)]
 #[path = "../tests/support/groups.rs"]
 mod groups;
 

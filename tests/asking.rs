@@ -1,16 +1,11 @@
 //! Proves what peers tell a tracker that asks for a file, and what they keep to themselves; that
 //! contents of one name are told apart; and that a peer is asked by the tracker that it uses.
 
-#[path = "support/asking.rs"]
-mod asking;
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::time::Duration;
 
-use asking::{Nc, TrackerProcess, World, wait_for};
-use peers::{Place, free_port, wait_until, watchdog};
+use crate::support::asking::{Nc, TrackerProcess, World, wait_for};
+use crate::support::peers::{Place, free_port, wait_until, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(120);
 

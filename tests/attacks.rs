@@ -4,11 +4,6 @@
 //! Every attack sees the same as with an info hash that nobody knows: a closed connection. And
 //! every attack succeeds against a peer that does not check, so none fails for another reason.
 
-#[path = "support/groups.rs"]
-mod groups;
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -30,8 +25,10 @@ use mini_bittorrent::wire::extension::TICKET;
 use mini_bittorrent::wire::handshake::{HANDSHAKE_LENGTH, Handshake};
 use mini_bittorrent::wire::message::{BlockRequest, Message};
 
-use groups::{GroupTracker, Member, group, id};
-use peers::{keep_log, logged, make_file, random_bytes, sha256, wait_until, watchdog};
+use crate::support::groups::{GroupTracker, Member, group, id};
+use crate::support::peers::{
+    keep_log, logged, make_file, random_bytes, sha256, wait_until, watchdog,
+};
 
 const BLOCK: u32 = 16 * 1024;
 /// Nobody knows it.

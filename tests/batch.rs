@@ -1,13 +1,8 @@
 //! Proves that batch runs are right again and again, whatever is drawn for them and whoever starts
 //! them, and that their traces show how pieces are shared. Real processes of the real program.
 //!
-//! `MINI_BATCH_RUNS=100 cargo test --release --test batch -- --nocapture` is the long form;
+//! `MINI_BATCH_RUNS=100 cargo test --release --test suite batch:: -- --nocapture` is the long form;
 //! `MINI_BATCH_SEED` chooses what is drawn.
-
-#[path = "support/homework.rs"]
-mod homework;
-#[path = "support/peers.rs"]
-mod peers;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,8 +14,8 @@ use std::time::{Duration, Instant};
 use mini_bittorrent::peer::batch::REFRESH;
 use mini_bittorrent::shell::batch::trace::{Entry, Event};
 
-use homework::{HOMEWORK, Homework, batch, outputs_in, traces};
-use peers::{Program, say};
+use crate::support::homework::{HOMEWORK, Homework, batch, outputs_in, traces};
+use crate::support::peers::{self, Program, say};
 
 /// What lasts longer hangs.
 const LIMIT: Duration = Duration::from_secs(60);

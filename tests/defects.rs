@@ -2,11 +2,6 @@
 //! each of their known defects a test that is called after it, a module for each program. Real peers
 //! move real files, and real trackers are asked.
 
-#[path = "support/one_line.rs"]
-mod one_line;
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -27,10 +22,10 @@ use mini_bittorrent::tracker::Tracker;
 use mini_bittorrent::wire::codec;
 use mini_bittorrent::wire::message::{BlockRequest, Message};
 
-use one_line::{Cut, TrackerProgram, ask, said};
-use peers::{
-    Place, any_port, make_file, random_bytes, sha256, start_peer, start_tracker, torrent_of, view,
-    wait_until,
+use crate::support::one_line::{Cut, TrackerProgram, ask, said};
+use crate::support::peers::{
+    self, Place, any_port, make_file, random_bytes, sha256, start_peer, start_tracker, torrent_of,
+    view, wait_until,
 };
 
 /// A tracker, Alice, who shares, and Bob, who fetches.

@@ -2,17 +2,12 @@
 //! after: a tracker that polls its peers, and a peer that joins segments. Each test is named after
 //! one, and runs real trackers and peers.
 
-#[path = "support/asking.rs"]
-mod asking;
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::io::ErrorKind;
 use std::time::Duration;
 
-use asking::{Nc, World};
-use peers::{Program, random_bytes, watchdog};
+use crate::support::asking::{Nc, World};
+use crate::support::peers::{self, Program, random_bytes, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(120);
 

@@ -13,7 +13,7 @@
 //!    there, and no room is missing.
 //! 6. In a table whose last column is `proved by`, each row names tests, which must be tests.
 //! 7. Between two marks in docs/PROTOCOL.md stands what `command::markdown` says.
-//!    `UPDATE_DOCS=1 cargo test --test docs` puts it there.
+//!    `UPDATE_DOCS=1 cargo test --test suite docs::` puts it there.
 //! 8. Blocks that begin with ```` ```nc ```` in docs/PROTOCOL.md are typed to a tracker, one block a
 //!    connection: lines after `>` are sent, the others must come back. `…` is any text.
 //! 9. `.vscode/launch.json` names tests that exist, and the three rungs of docs/ONE_PIECE.md.
@@ -398,7 +398,7 @@ fn the_table_of_commands_is_the_programs() {
     }
     assert!(
         std::env::var("UPDATE_DOCS").is_ok_and(|update| update == "1"),
-        "docs/PROTOCOL.md has an old table. Run: UPDATE_DOCS=1 cargo test --test docs"
+        "docs/PROTOCOL.md has an old table. Run: UPDATE_DOCS=1 cargo test --test suite docs::"
     );
     let text = format!("{}{made}{}", &text[..begin], &text[end..]);
     fs::write(path, text).unwrap();

@@ -2,9 +2,6 @@
 //! SIGKILL at random moments, again and again, and asked afterwards. And what it does with a file
 //! that it cannot use, a disk that is full, and two hundred logins at once.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, BufReader, Write};
@@ -24,7 +21,7 @@ use mini_bittorrent::torrent::id::PieceHash;
 use mini_bittorrent::torrent::layout::Layout;
 use mini_bittorrent::torrent::metainfo::Metainfo;
 
-use peers::{Program, free_port, memory, watchdog};
+use crate::support::peers::{Program, free_port, memory, watchdog};
 
 /// How long an answer may take. Wine keeps a connection open that was accepted in the moment in which
 /// the tracker was killed: who has asked there waits that long.

@@ -1,13 +1,6 @@
 //! Proves that trackers may die and peers go on: with the next one, with one inside a peer, or with
 //! none at all; and that the user sees one line of it.
 
-#[path = "support/peers.rs"]
-mod peers;
-#[path = "support/player.rs"]
-mod player;
-#[path = "support/seats.rs"]
-mod seats;
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener};
@@ -23,7 +16,10 @@ use mini_bittorrent::control::reply::{CATCHING_UP, Reply, TrackerEntry, TrackerS
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
-use peers::{Place, Program, any_port, free_port, make_file, sha256, wait_until, watchdog};
+use crate::support::peers::{
+    Place, Program, any_port, free_port, make_file, sha256, wait_until, watchdog,
+};
+use crate::support::player::{at_a_pipe, play};
 
 /// What a peer promises, with a tracker inside, too.
 const END: Duration = Duration::from_secs(3);
@@ -406,8 +402,7 @@ fn play_while_killing(rng: &mut StdRng) -> u32 {
     let stop = AtomicBool::new(false);
     std::thread::scope(|scope| {
         let tormenting = scope.spawn(|| trackers.torment(rng, &stop));
-        let playing =
-            scope.spawn(|| player::play("groups.txt", &info, player::at_a_pipe, &besides));
+        let playing = scope.spawn(|| play("groups.txt", &info, at_a_pipe, &besides));
         let played = playing.join();
         stop.store(true, Ordering::SeqCst);
         let killed = tormenting.join().unwrap();

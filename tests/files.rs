@@ -1,9 +1,6 @@
 //! Proves what happens to real files: changed behind our back, in the way, too large for the
 //! disk, empty, many, in use by another peer.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs::{self, File};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -15,12 +12,12 @@ use mini_bittorrent::peer::view::Status;
 use mini_bittorrent::shell::peer_shell::PeerShell;
 use mini_bittorrent::tracker::Tracker;
 
-use peers::{
+use crate::support::peers::{
     Place, any_port, make_file, random_bytes, sha256, shown, start_peer, start_peer_at,
     start_tracker, torrent_of, view, wait_until, watchdog,
 };
 #[cfg(target_os = "linux")]
-use peers::{say, wait_at_most};
+use crate::support::peers::{say, wait_at_most};
 
 const SIZE: usize = 3 << 20;
 

@@ -1,9 +1,6 @@
 //! Proves that a peer survives hostile ones: whatever they send, it lives, serves others, keeps
 //! its memory, says why it parted, and a download ends right.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -17,7 +14,7 @@ use mini_bittorrent::wire::codec;
 use mini_bittorrent::wire::handshake::{HANDSHAKE_LENGTH, Handshake};
 use mini_bittorrent::wire::message::{BlockRequest, Message};
 
-use peers::{
+use crate::support::peers::{
     all_logged, keep_log, logged, make_file, memory, random_bytes, sha256, start_peer,
     start_tracker, view, wait_at_most, wait_until, watchdog,
 };

@@ -1,12 +1,9 @@
 //! Proves that ours are a tracker and a peer like any other: aria2, Transmission and opentracker,
 //! the real programs, take part with us in every role.
 //!
-//! `INTEROP_MIB=1000 cargo test --release --test interop -- --nocapture` tells how fast each of
+//! `INTEROP_MIB=1000 cargo test --release --test suite interop:: -- --nocapture` tells how fast each of
 //! them is with us.
 #![cfg(target_os = "linux")]
-
-#[path = "support/clients.rs"]
-mod clients;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -30,8 +27,10 @@ use mini_bittorrent::wire::handshake::Handshake;
 use mini_bittorrent::wire::message::Message;
 use sha2::{Digest, Sha256};
 
-use clients::{ARIA2_ADDRESS, Aria2, Client, Opentracker, Scene, Transmission};
-use clients::{TRANSMISSION_ADDRESS, scene};
+use crate::support::clients::{
+    self, ARIA2_ADDRESS, Aria2, Client, Opentracker, Scene, Transmission,
+};
+use crate::support::clients::{TRANSMISSION_ADDRESS, scene};
 
 /// How long a test may take. Transmission decides only every ten seconds whom it serves.
 const LIMIT: Duration = Duration::from_secs(75);

@@ -1,9 +1,6 @@
 //! Proves that a download outlives the death of everybody in it: real processes, killed with
 //! SIGKILL in the middle and started again.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -11,9 +8,9 @@ use std::time::{Duration, Instant};
 
 use mini_bittorrent::peer::view::Status;
 
-use peers::{
-    Place, Program, free_port, make_file, sha256, start_peer, start_tracker, view, wait_until,
-    watchdog,
+use crate::support::peers::{
+    self, Place, Program, free_port, make_file, sha256, start_peer, start_tracker, view,
+    wait_until, watchdog,
 };
 
 const SIZE: u64 = 48 << 20;

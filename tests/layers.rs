@@ -139,6 +139,23 @@ fn every_room_has_its_row() {
     }
 }
 
+/// A file that neither names would never run.
+#[test]
+fn every_test_file_is_in_the_suite_or_a_program() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let [suite, cargo] =
+        ["tests/suite.rs", "Cargo.toml"].map(|path| fs::read_to_string(root.join(path)).unwrap());
+    for entry in fs::read_dir(root.join("tests")).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_stem().unwrap().to_str().unwrap();
+        if path.extension().is_some_and(|it| it == "rs") {
+            let named = suite.contains(&format!("\nmod {name};\n"))
+                || cargo.contains(&format!("[[test]]\nname = \"{name}\"\n"));
+            assert!(named, "{} is in no program", path.display());
+        }
+    }
+}
+
 #[test]
 fn the_test_finds_what_it_looks_for() {
     // A test that reads source as text could pass because it reads nothing.

@@ -1,21 +1,15 @@
 //! Proves that the log of both programs is lines of one form, whatever happens to them, and that no
 //! password is in it.
 
-#[path = "support/peers.rs"]
-mod peers;
-#[allow(dead_code)]
-#[path = "support/seats.rs"]
-mod seats;
-
 use std::fs;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use peers::{Place, Program, any_port, free_port, make_file, wait_until, watchdog};
+use crate::support::peers::{Place, Program, any_port, free_port, make_file, wait_until, watchdog};
 #[cfg(unix)]
-use seats::{Seat, Terminal};
+use crate::support::seats::{Seat, Terminal};
 
 const LEVELS: [&str; 5] = ["DEBUG", "INFO", "WARNING", "ERROR", "FATAL"];
 const PASSWORDS: [&str; 2] = ["wonderland", "looking-glass"];

@@ -1,15 +1,14 @@
 //! Proves first-copy spreading with real sockets and files: one seed, thirty downloaders, and
 //! the seed sends little more than the file.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::time::{Duration, Instant};
 
 use mini_bittorrent::peer::view::Status;
 use mini_bittorrent::shell::peer_shell::PeerShell;
 
-use peers::{make_file, sha256, start_peer, start_tracker, view, wait_at_most, watchdog};
+use crate::support::peers::{
+    make_file, sha256, start_peer, start_tracker, view, wait_at_most, watchdog,
+};
 
 const SIZE: usize = 64 << 20;
 const DOWNLOADERS: usize = 30;

@@ -1,9 +1,6 @@
 //! Proves that members of a group share with each other by a real tracker, whatever becomes of
 //! their tickets meanwhile, and that who leaves the group is out.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, mpsc};
 use std::time::{Duration, Instant};
@@ -21,7 +18,7 @@ use mini_bittorrent::storage::resume::{Share, Sources};
 use mini_bittorrent::torrent::metainfo::Metainfo;
 use mini_bittorrent::tracker::{self, Tracker};
 
-use peers::{PATIENCE, any_port, make_file, named, sha256, wait_until, watchdog};
+use crate::support::peers::{PATIENCE, any_port, make_file, named, sha256, wait_until, watchdog};
 
 fn start_tracker(ticket_life: u32) -> (Tracker, TrackerAddress) {
     let tracker = Tracker::start(tracker::Config {

@@ -2,9 +2,6 @@
 //! one never gets its name, the published one outlives restarts, one chosen source is the only
 //! one, and every way out of the menu leads where it should.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc;
@@ -20,7 +17,7 @@ use mini_bittorrent::storage::resume::Share;
 use mini_bittorrent::torrent::id::FileHash;
 use mini_bittorrent::tracker::{Config, Tracker};
 
-use peers::{
+use crate::support::peers::{
     PATIENCE, Place, Program, make_file, sha256, start_peer, start_tracker, view, wait_until,
     watchdog,
 };

@@ -1,11 +1,6 @@
 //! Proves that one-line requests at the tracker's port get the replies that were recorded, byte by
 //! byte, however the network cuts or merges them.
 
-#[path = "support/one_line.rs"]
-mod one_line;
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::io::Read;
 use std::net::SocketAddr;
@@ -13,8 +8,8 @@ use std::path::Path;
 
 use mini_bittorrent::tracker::{Config, Tracker};
 
-use one_line::{Cut, TrackerProgram, ask, connect, said, send};
-use peers::{any_port, make_file, start_peer, start_tracker};
+use crate::support::one_line::{Cut, TrackerProgram, ask, connect, said, send};
+use crate::support::peers::{self, any_port, make_file, start_peer, start_tracker};
 
 /// The requests of a transcript, and what is answered to each.
 fn transcript(name: &str) -> Vec<(String, String)> {

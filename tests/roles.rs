@@ -1,7 +1,7 @@
 //! Proves who may do what: every control command, said by every role over a real socket, is
 //! answered as the table below says.
 //!
-//! `UPDATE_ROLES=1 cargo test --test roles -- --nocapture` prints the table as it is.
+//! `UPDATE_ROLES=1 cargo test --test suite roles:: -- --nocapture` prints the table as it is.
 
 use std::collections::BTreeMap;
 use std::fs;

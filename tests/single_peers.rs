@@ -1,9 +1,6 @@
 //! Proves that single peers can be called, parted from and chosen as sources. No tracker names
 //! them: whoever is connected here was named by the user, or has called.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -15,7 +12,9 @@ use mini_bittorrent::shell::{listing, single};
 use mini_bittorrent::storage::resume::Sources;
 use mini_bittorrent::torrent::metainfo::Metainfo;
 
-use peers::{free_port, make_file, sha256, start_peer, torrent_of, view, wait_until};
+use crate::support::peers::{
+    free_port, make_file, sha256, start_peer, torrent_of, view, wait_until,
+};
 
 const NAME: &str = "file.bin";
 const SIZE: usize = 3_000_000;

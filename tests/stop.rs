@@ -1,9 +1,6 @@
 //! Proves that a peer ends within three seconds, whatever it is doing and whatever its trackers
 //! do, and that it goes on afterwards where it was.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -15,9 +12,9 @@ use mini_bittorrent::torrent::id::PieceHash;
 use mini_bittorrent::torrent::layout::Layout;
 use mini_bittorrent::torrent::metainfo::Metainfo;
 
-use peers::{
-    Place, Program, any_port, free_port, make_file, start_peer, start_tracker, torrent_of, view,
-    wait_until, watchdog,
+use crate::support::peers::{
+    self, Place, Program, any_port, free_port, make_file, start_peer, start_tracker, torrent_of,
+    view, wait_until, watchdog,
 };
 
 /// What docs/ARCHITECTURE.md promises: an end within three seconds.

@@ -3,9 +3,6 @@
 //!
 //! Every tracker is a process of its own, and is asked by control lines as a person would.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -28,7 +25,7 @@ use mini_bittorrent::runtime::tls;
 use mini_bittorrent::shell::sharing::{self, Publish};
 use mini_bittorrent::tracker::identity::Identity;
 
-use peers::{Program, free_port, wait_at_most, watchdog};
+use crate::support::peers::{self, Program, free_port, wait_at_most, watchdog};
 
 /// So long trackers may take to agree.
 const AGREE: Duration = Duration::from_secs(10);

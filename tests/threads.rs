@@ -2,6 +2,8 @@
 //! program: it counts all threads there are.
 #![cfg(target_os = "linux")]
 
+// It needs little of it.
+#[allow(dead_code)]
 #[path = "support/peers.rs"]
 mod peers;
 

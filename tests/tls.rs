@@ -1,9 +1,6 @@
 //! Proves what TLS promises: with a tracker's key everything goes on inside TLS and with nobody
 //! else, whoever has a wrong key or none is told what to do, and no half handshake holds anybody up.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -32,7 +29,9 @@ use mini_bittorrent::runtime::tls::{self, TlsError};
 use mini_bittorrent::shell::peer_shell::PeerShell;
 use mini_bittorrent::tracker::{Config, Tracker};
 
-use peers::{Place, any_port, free_port, make_file, sha256, view, wait_until, watchdog};
+use crate::support::peers::{
+    self, Place, any_port, free_port, make_file, sha256, view, wait_until, watchdog,
+};
 
 /// How long any answer may take.
 const DEADLINE: Duration = Duration::from_secs(20);

@@ -42,25 +42,14 @@
 //!
 //! Not here: what users are told (`tests/sync.rs`), and swarms, which are not kept.
 
-#[path = "torture/checker.rs"]
 mod checker;
-#[path = "torture/client.rs"]
 mod client;
-#[path = "torture/history.rs"]
 mod history;
-#[path = "torture/ledger.rs"]
 mod ledger;
-#[path = "torture/line.rs"]
 mod line;
-#[path = "torture/nemesis.rs"]
 mod nemesis;
-#[path = "torture/net.rs"]
 mod net;
-#[path = "support/peers.rs"]
-mod peers;
-#[path = "torture/rules.rs"]
 mod rules;
-#[path = "torture/town.rs"]
 mod town;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -74,6 +63,7 @@ use rand::rngs::StdRng;
 
 use mini_bittorrent::control::stamp::Stamp;
 
+use crate::support::peers::say;
 use checker::{Evidence, Fault, Seen, Verdict, check};
 use client::{Client, Shared, user_name};
 use history::{Answer, Operation, Wish};
@@ -81,7 +71,6 @@ use ledger::{Ledger, millis};
 use line::Line;
 use nemesis::{AGREE, Nemesis};
 use net::Net;
-use peers::say;
 use town::Town;
 
 const CLIENTS: usize = 8;

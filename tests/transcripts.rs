@@ -3,23 +3,16 @@
 //! line that comes back is compared.
 //! `tests/support/player.rs` says how a transcript is written.
 
-#[path = "support/peers.rs"]
-mod peers;
-#[path = "support/player.rs"]
-mod player;
-#[path = "support/seats.rs"]
-mod seats;
-
 use std::fs;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use peers::{free_port, watchdog};
+use crate::support::peers::{free_port, watchdog};
 #[cfg(unix)]
-use player::at_a_terminal;
-use player::{at_a_pipe, matches};
-use seats::Seat;
+use crate::support::player::at_a_terminal;
+use crate::support::player::{self, at_a_pipe, matches};
+use crate::support::seats::Seat;
 
 /// A tracker process.
 struct TrackerProcess {

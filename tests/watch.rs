@@ -2,9 +2,6 @@
 //! gone follow by themselves, and nothing is shared that is still being written, that the user
 //! has withdrawn, or that is not what was hashed. Peers are real processes.
 
-#[path = "support/peers.rs"]
-mod peers;
-
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -13,7 +10,7 @@ use std::time::{Duration, Instant};
 use mini_bittorrent::control::reply::FileEntry;
 use mini_bittorrent::tracker::{self, Tracker};
 
-use peers::{
+use crate::support::peers::{
     Place, Program, free_port, make_file, random_bytes, sha256, start_tracker, wait_at_most,
     wait_until, watchdog,
 };

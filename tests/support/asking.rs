@@ -1,7 +1,5 @@
 //! A tracker process, peer processes with files in their upload folders, and people with `nc`.
 
-#![allow(dead_code)]
-
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -11,7 +9,7 @@ use std::time::Duration;
 
 use mini_bittorrent::control::frame::{Frame, read_frame};
 
-use crate::peers::{Place, Program, wait_until};
+use crate::support::peers::{Place, Program, wait_until};
 
 pub struct World {
     pub temp: tempfile::TempDir,

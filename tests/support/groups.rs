@@ -1,8 +1,6 @@
 //! A tracker of groups for tests, which signs what it is told to, and peers that are logged in
 //! with it. It knows one thing of a group: who is a member.
 
-#![allow(dead_code)]
-
 use std::collections::HashSet;
 use std::io::{BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

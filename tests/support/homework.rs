@@ -1,8 +1,6 @@
 //! Inputs of batch runs, drawn from a seed, and what must come of them; folders in which runs are
 //! started with the real program.
 
-#![allow(dead_code)]
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::ops::RangeInclusive;

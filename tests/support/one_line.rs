@@ -1,18 +1,16 @@
 //! A tracker process that is asked in one line, byte by byte.
 
-#![allow(dead_code)]
-
 use std::fs;
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::Command;
 
-use crate::peers::{PATIENCE, Program, free_port};
+use crate::support::peers::{PATIENCE, Program, free_port};
 
 /// A `tracker` process. Killed when dropped.
 pub struct TrackerProgram {
     pub address: SocketAddr,
-    program: Program,
+    _program: Program,
     _folder: tempfile::TempDir,
 }
 
@@ -27,13 +25,9 @@ impl TrackerProgram {
         program.line_with("listening");
         TrackerProgram {
             address,
-            program,
+            _program: program,
             _folder: folder,
         }
-    }
-
-    pub fn pid(&self) -> u32 {
-        self.program.pid()
     }
 }
 

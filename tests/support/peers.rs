@@ -1,16 +1,14 @@
 //! Peers and trackers for tests: in this process or as real processes, on 127.0.0.1 and free
 //! ports, with real files. Nothing outlives the value that holds it.
 
-#![allow(dead_code)]
-
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, Once};
+use std::sync::{Arc, LazyLock, Mutex, Once};
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -29,10 +27,21 @@ pub fn any_port() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
-/// A port that nobody listens on just now.
+/// A port that nobody listens on just now, and that the system gives to no other program by itself:
+/// connections and listeners that do not care are numbered from 32768 on.
 pub fn free_port() -> SocketAddr {
-    let listener = TcpListener::bind(any_port()).unwrap();
-    listener.local_addr().unwrap()
+    const FIRST: u16 = 10_000;
+    const COUNT: u16 = 20_000;
+    /// Test programs beside us begin elsewhere.
+    static NEXT: LazyLock<AtomicU16> =
+        LazyLock::new(|| AtomicU16::new(rand::random_range(0..COUNT)));
+    loop {
+        let port = FIRST + NEXT.fetch_add(1, Ordering::Relaxed) % COUNT;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return address;
+        }
+    }
 }
 
 pub fn start_tracker() -> Tracker {

@@ -12,10 +12,8 @@
 //!
 //! `$port` in a command is the port of the first tracker.
 //!
-//! `UPDATE_TRANSCRIPTS=1 cargo test --test transcripts` writes what was printed into them: look at
+//! `UPDATE_TRANSCRIPTS=1 cargo test --test suite transcripts::` writes what was printed into them: look at
 //! the difference before you keep it.
-
-#![allow(dead_code)]
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs;
@@ -23,10 +21,10 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use crate::peers::{PATIENCE, Place, any_port, make_file, wait_until};
+use crate::support::peers::{PATIENCE, Place, any_port, make_file, wait_until};
 #[cfg(unix)]
-use crate::seats::Terminal;
-use crate::seats::{Pipe, Seat};
+use crate::support::seats::Terminal;
+use crate::support::seats::{Pipe, Seat};
 
 /// Set if what is printed is to be written into the transcripts.
 const UPDATE: &str = "UPDATE_TRANSCRIPTS";

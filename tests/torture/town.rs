@@ -11,7 +11,7 @@ use mini_bittorrent::control::tracker_info::{self, TrackerAddress};
 use super::ledger::{self, Heard};
 use super::line::Line;
 use super::net::Net;
-use super::peers::{Program, free_port};
+use crate::support::peers::{Program, free_port};
 
 const PORT: u16 = 6000;
 

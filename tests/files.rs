@@ -453,15 +453,20 @@ fn with_small_disk(test: &str, mebibytes: u32) -> Option<PathBuf> {
     };
     let temp = tempfile::tempdir().unwrap();
     let script = format!("mount -t tmpfs -o size={mebibytes}m tmpfs \"$0\" && exec \"$@\"");
-    let status = Command::new("unshare")
+    let path = format!("files::{test}");
+    let run = Command::new("unshare")
         .args([flags, "sh", "-c", &script])
         .arg(temp.path())
         .arg(std::env::current_exe().unwrap())
-        .args([test, "--exact", "--nocapture"])
+        .args([&path, "--exact", "--nocapture"])
         .env(DISK, temp.path())
-        .status()
+        .output()
         .unwrap();
-    assert!(status.success(), "on a small disk: {status}");
+    let told = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
+    assert!(
+        run.status.success() && told.contains("1 passed"),
+        "on a small disk: {told}"
+    );
     None
 }
 

@@ -318,7 +318,10 @@ fn a_full_disk_is_told_and_room_is_used_again() {
         .env(SMALL_DISK_AT, it.folder.path())
         .output();
     match test {
-        Ok(test) if test.status.success() => {}
+        Ok(test) if test.status.success() => {
+            let told = String::from_utf8_lossy(&test.stdout);
+            assert!(told.contains("1 passed"), "{told}");
+        }
         Ok(test) if test.stdout.is_empty() => {
             let skipped = b"SKIPPED: a full disk, nobody but root can mount one\n";
             std::io::stderr().write_all(skipped).unwrap();

@@ -21,10 +21,12 @@ SEED    ?=
 
 # Which tests run under Wine: those with one of these words in their names; all, if there are none.
 TESTS   ?=
+# How many times in a row `make test-mixed` runs.
+ROUNDS   = 10
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer menu demo swarm test check fuzz torture bench bench-noise bench-sync bench-batch windows test-windows build cargo
+.PHONY: help tracker peer menu demo swarm test check fuzz torture bench bench-noise bench-sync bench-batch windows test-windows test-mixed build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
@@ -37,6 +39,7 @@ help:
 	@echo "make fuzz      the hostile inputs alone            INPUTS=$(INPUTS)"
 	@echo "make windows   tracker.exe and peer.exe, into target/windows: on Debian, which needs packages for it"
 	@echo "make test-windows   the tests as Windows programs, under Wine   TESTS=$(TESTS)"
+	@echo "make test-mixed     swarms of Linux's and Windows' programs together   ROUNDS=$(ROUNDS)"
 	@echo "make torture   several trackers killed, paused and cut off at random, then a proof that nothing is lost   SECONDS=$(SECONDS) SEED=$(SEED)"
 	@echo "make bench     all that is measured:"
 	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
@@ -81,6 +84,9 @@ windows:
 
 test-windows:
 	@.ci/windows test $(TESTS)
+
+test-mixed:
+	@.ci/windows mixed $(ROUNDS)
 
 bench: bench-noise bench-sync bench-batch
 

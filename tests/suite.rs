@@ -25,6 +25,7 @@ mod log_lines;
 mod many;
 mod members;
 mod menu;
+mod mixed;
 mod one_line;
 mod roles;
 mod single_peers;

@@ -51,7 +51,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded, unbounded};
 use rand::RngExt;
@@ -94,6 +94,9 @@ use tracker_link::{Contacts, TrackerLink};
 use trackers::Trackers;
 use upload_folder::{Tools, UploadFolder};
 use view::{CallOutcome, News, PeerRow, Status, TorrentView};
+
+/// How long a login waits for the stream of news.
+const STREAM_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How much room a peer takes on its machine.
 struct Scale {
@@ -461,7 +464,8 @@ impl Peer {
         self.engine_link().add(addition)
     }
 
-    /// A tracker has let a user in: what is theirs is shared and goes on.
+    /// A tracker has let a user in: what is theirs is shared and goes on. Returns when they are told
+    /// what happens from now on, but soon in any case.
     ///
     /// # Errors
     /// When the tracker's key is not the one that it had.
@@ -474,7 +478,11 @@ impl Peer {
             self.log_out()?;
             return Err(error.into());
         }
-        self.ask(|reply| Command::LoginChanged { reply })
+        self.ask(|reply| Command::LoginChanged { reply })?;
+        if !self.account.wait_for_stream(STREAM_PATIENCE) {
+            log::debug!(target: "tracker", "logged in, but no tracker tells news yet");
+        }
+        Ok(())
     }
 
     /// Nothing of the user's groups is shared any more, and no connection about it stays open.

@@ -250,7 +250,9 @@ fn a_groups_file_is_told_while_it_is_hashed_for_the_group() {
         holder.type_line(line);
     }
     holder.line_with("Group created successfully");
-    assert!(found(&world, "small").contains("127.0.0.1:"));
+    wait_until("it is told", || {
+        found(&world, "small").contains("127.0.0.1:")
+    });
     holder.type_line("upload_file small cs");
     holder.line_with("File uploaded successfully");
     assert_eq!(found(&world, "small"), "");

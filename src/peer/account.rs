@@ -3,7 +3,9 @@
 //! The password is not kept: a tracker's token stands for it, on other connections, with other
 //! trackers and after a tracker's restart. Not here: tickets, which let us into groups.
 
-use parking_lot::Mutex;
+use std::time::{Duration, Instant};
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::control::key::PeerKey;
 use crate::control::names::UserName;
@@ -16,6 +18,8 @@ pub struct Account {
     /// The key by which other peers of our groups know us.
     pub peer_key: PeerKey,
     state: Mutex<State>,
+    /// Told when there is a stream on which trackers speak.
+    heard: Condvar,
 }
 
 #[derive(Default)]
@@ -55,6 +59,7 @@ impl Account {
         Account {
             peer_key,
             state: Mutex::default(),
+            heard: Condvar::new(),
         }
     }
 
@@ -123,9 +128,27 @@ impl Account {
         state.end();
     }
 
-    /// This stream is for who is here now. One that was opened for somebody else has ended already.
+    /// On this stream trackers speak to who is here now, unless it was opened for somebody else, and has
+    /// ended already.
     pub fn listen_on(&self, stream: Stream) {
-        self.state.lock().stream = Some(stream);
+        let mut state = self.state.lock();
+        if !stream.stop().is_requested() {
+            state.stream = Some(stream);
+            self.heard.notify_all();
+        }
+    }
+
+    /// Waits until trackers speak to who is here now: news from before that are told by nobody. False
+    /// if that takes longer than `patience`.
+    pub fn wait_for_stream(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        let mut state = self.state.lock();
+        while state.stream.is_none() && !state.closed {
+            if self.heard.wait_until(&mut state, until).timed_out() {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -149,6 +172,7 @@ impl State {
 mod tests {
     use super::*;
     use crate::control::key::TrackerKey;
+    use std::net::{TcpListener, TcpStream};
 
     fn answer(user: &str, token: &str) -> LoggedIn {
         LoggedIn {
@@ -173,6 +197,30 @@ mod tests {
         assert_eq!(account.login().unwrap().token, "d");
         assert!(account.lose(second));
         assert!(account.user().is_none());
+    }
+
+    /// A stream that ends with `end`.
+    fn stream(end: &Stop) -> Stream {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let long = Duration::from_secs(60);
+        Stream::new(socket, end.clone(), long, long).unwrap()
+    }
+
+    /// What happened between a login and its stream was told by nobody.
+    #[test]
+    fn a_login_waits_until_its_own_stream_is_there() {
+        let account = Account::new(PeerKey([1; 32]));
+        let nobody = account.presence().unwrap();
+        account.log_in(&answer("alice", "a"));
+        account.listen_on(stream(&nobody.end));
+        assert!(!account.wait_for_stream(Duration::from_millis(10)));
+        let alice = account.presence().unwrap();
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| account.wait_for_stream(Duration::from_secs(60)));
+            account.listen_on(stream(&alice.end));
+            assert!(waits.join().unwrap());
+        });
     }
 
     #[test]

@@ -12,7 +12,7 @@
 //! | `events` | the stream from our tracker: news, questions | `read` | the account closes |
 //! | `answer` | what was hashed because a tracker has asked for it | channel of questions | sender dropped |
 //! | `ask-N` | one question to one tracker | `read` | answered, or too late |
-//! | `disk` | the records in the download folder | channel of jobs | sender dropped |
+//! | `disk` | the records in the download folder | channel of jobs, a clock | sender dropped |
 //!
 //! Not here: what people see of it (the shell), and the rules it follows (`torrent`).
 
@@ -45,7 +45,6 @@ pub mod upload_folder;
 pub mod view;
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -64,9 +63,11 @@ use crate::runtime::listener::Listener;
 use crate::runtime::stop::Stop;
 use crate::runtime::threads::{self, Threads};
 use crate::storage::folder::{DownloadFolder, FolderError, Remembered};
+use crate::storage::names::{Platform, SafePaths};
 use crate::storage::open_files::OpenFiles;
+use crate::storage::probe::part_path;
 use crate::storage::resume::{Share, Sources};
-use crate::storage::{Storage, StorageError};
+use crate::storage::{Storage, StorageError, is_same_place, real_path};
 use crate::torrent::choker::DEFAULT_SLOTS;
 use crate::torrent::id::{FileHash, InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
@@ -275,7 +276,7 @@ impl Peer {
             news: to_news.clone(),
             announcer: Announcer::start(contacts.clone(), &inputs)?,
             dialer: Dialer::start(scale.dialers, &membership, &inputs, &stop)?,
-            disk: Disk::start(folder.clone(), inputs.clone())?,
+            disk: Disk::start(folder.clone(), open_files.clone(), inputs.clone())?,
             pool: pool.clone(),
             threads: connections.clone(),
             limits: limits.clone(),
@@ -345,6 +346,11 @@ impl Peer {
 
     pub fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// For people: which names of a torrent are others on the disk, if any are.
+    pub fn names_file(&self, info_hash: InfoHash) -> PathBuf {
+        self.folder.names_path(info_hash)
     }
 
     /// Where we keep what is our own.
@@ -436,7 +442,24 @@ impl Peer {
         if let Some(there) = self.torrent(metainfo.info_hash)? {
             return Err(EngineError::Twice(there.name).into());
         }
-        let same_place = |other: &TorrentView| !other.finished && other.path == target;
+        if is_same_place(target, self.state_folder()) {
+            return Err(StorageError::Occupied {
+                path: target.to_path_buf(),
+                what: "it is this program's own folder".into(),
+            }
+            .into());
+        }
+        // What is complete at the target itself may be the same content: it is looked at.
+        let part = part_path(target);
+        let same_place = |other: &TorrentView| match other.finished {
+            true => is_same_place(&other.path, &part),
+            false => {
+                let theirs = [&part_path(&other.path), &other.path];
+                let ours = [&*part, target];
+                let meet = |it: &&PathBuf| ours.iter().any(|ours| is_same_place(it, ours));
+                theirs.iter().any(meet)
+            }
+        };
         if let Some(other) = self.torrents()?.into_iter().find(same_place) {
             return Err(PeerError::SamePlace(other.path));
         }
@@ -451,6 +474,10 @@ impl Peer {
             ..new_beginning(metainfo, share)
         };
         let (storage, start) = (opened.storage, opened.start);
+        if let Some(names) = storage.names() {
+            self.folder
+                .tell_names(beginning.metainfo.info_hash, &names)?;
+        }
         self.add(Addition {
             beginning,
             storage,
@@ -506,7 +533,7 @@ impl Peer {
     /// What lies at `path` becomes a group's: it is not told any more to who asks for a file, and
     /// what was served because somebody had asked is served no longer.
     pub fn withhold(&self, path: &Path) -> Result<(), PeerError> {
-        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let real = |path: &Path| real_path(path).unwrap_or_else(|_| path.to_path_buf());
         let withheld = real(path);
         let path = withheld.clone();
         self.ask(|reply| Command::Withhold { path, reply })?;
@@ -660,7 +687,13 @@ impl Peer {
         } else {
             opening::open_anew
         };
-        let storage = open(&torrent.path, &torrent.metainfo, self.open_files.clone())?;
+        let names = match &torrent.names {
+            Some(names) => SafePaths::clone(names),
+            None => SafePaths::new(&torrent.metainfo.layout, Platform::here())
+                .map_err(StorageError::from)?,
+        };
+        let open_files = self.open_files.clone();
+        let storage = open(&torrent.path, &torrent.metainfo, names, open_files)?;
         let info_hash = torrent.info_hash;
         Ok(self.ask(|reply| Command::Recheck {
             info_hash,

@@ -14,6 +14,7 @@ pub mod log_lines;
 pub mod menu;
 pub mod news;
 pub mod offering;
+pub mod other_names;
 pub mod peer_program;
 pub mod peer_shell;
 pub mod screen;

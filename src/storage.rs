@@ -15,13 +15,16 @@ pub mod open_files;
 pub mod probe;
 pub mod resume;
 pub mod shareable;
+mod sparse;
 pub mod unshared;
 
 use std::fs::Metadata;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-pub use disk::rename_for_now;
+pub use disk::{is_same_place, real_path, rename_for_now};
 pub use error::StorageError;
+use names::SafePaths;
 
 /// The bytes of one torrent, read and written at positions by many threads at once.
 ///
@@ -46,6 +49,9 @@ pub trait Storage: Send + Sync {
 
     /// Where people find the content once it is finished.
     fn final_path(&self) -> &Path;
+
+    /// What the files are called on the disk; None if there are no files.
+    fn names(&self) -> Option<Arc<SafePaths>>;
 
     /// Room left on the disk, in bytes.
     fn free_space(&self) -> Result<u64, StorageError>;

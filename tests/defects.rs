@@ -15,6 +15,7 @@ use socket2::{Domain, Socket, Type};
 use mini_bittorrent::peer::view::{CallOutcome, Status};
 use mini_bittorrent::shell::peer_shell::PeerShell;
 use mini_bittorrent::storage::memory::MemoryStorage;
+use mini_bittorrent::storage::names::SafePaths;
 use mini_bittorrent::storage::resume::Sources;
 use mini_bittorrent::storage::{FileStamp, Storage, StorageError};
 use mini_bittorrent::torrent::metainfo::Metainfo;
@@ -138,6 +139,10 @@ impl Storage for Watched {
 
     fn final_path(&self) -> &Path {
         self.content.final_path()
+    }
+
+    fn names(&self) -> Option<Arc<SafePaths>> {
+        self.content.names()
     }
 
     fn free_space(&self) -> Result<u64, StorageError> {

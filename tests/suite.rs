@@ -26,6 +26,7 @@ mod many;
 mod members;
 mod menu;
 mod mixed;
+mod names;
 mod one_line;
 mod roles;
 mod single_peers;

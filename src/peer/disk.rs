@@ -1,17 +1,19 @@
 //! The `disk` thread: what takes long and is no piece. Files of complete torrents are moved to
-//! their place, once the SHA-256 of the whole was compared if one was published; and records for
-//! the next run are written.
+//! their place, once the SHA-256 of the whole was compared if one was published; records for
+//! the next run are written; and files are closed that nobody uses.
 
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, unbounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
 
 use crate::runtime::threads;
 use crate::storage::folder::DownloadFolder;
+use crate::storage::open_files::OpenFiles;
 use crate::storage::probe::part_path;
 use crate::storage::resume::Record;
 use crate::storage::{Storage, StorageError};
@@ -43,6 +45,10 @@ pub enum DiskJob {
     Forget(InfoHash),
 }
 
+/// How often files are closed that nobody has used meanwhile. On Windows an open file may be in its
+/// owner's way: on a stick or a network drive it cannot be deleted, and the stick not be removed.
+const CLOSE_EVERY: Duration = Duration::from_secs(1);
+
 pub struct Disk {
     jobs: Option<Sender<DiskJob>>,
     thread: Option<JoinHandle<()>>,
@@ -51,11 +57,15 @@ pub struct Disk {
 }
 
 impl Disk {
-    pub fn start(folder: Arc<DownloadFolder>, engine: Sender<Input>) -> io::Result<Disk> {
+    pub fn start(
+        folder: Arc<DownloadFolder>,
+        open_files: Arc<OpenFiles>,
+        engine: Sender<Input>,
+    ) -> io::Result<Disk> {
         let (jobs, queue) = unbounded();
         let ending = Arc::new(AtomicBool::new(false));
         let for_thread = ending.clone();
-        let run = move || work(&queue, &folder, &engine, &for_thread);
+        let run = move || work(&queue, &folder, &open_files, &engine, &for_thread);
         let thread = Some(threads::spawn("disk", None, run)?);
         Ok(Disk {
             jobs: Some(jobs),
@@ -87,10 +97,19 @@ impl Drop for Disk {
 fn work(
     queue: &Receiver<DiskJob>,
     folder: &DownloadFolder,
+    open_files: &OpenFiles,
     engine: &Sender<Input>,
     ending: &AtomicBool,
 ) {
-    for job in queue {
+    loop {
+        let job = match queue.recv_timeout(CLOSE_EVERY) {
+            Ok(job) => job,
+            Err(RecvTimeoutError::Timeout) => {
+                open_files.close_unused();
+                continue;
+            }
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
         let result = match job {
             DiskJob::Finish {
                 info_hash,
@@ -175,7 +194,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let folder = Arc::new(DownloadFolder::open(temp.path()).unwrap());
         let (engine, inputs) = unbounded();
-        let disk = Disk::start(folder, engine).unwrap();
+        let disk = Disk::start(folder, Arc::default(), engine).unwrap();
         // A minute's work.
         let total = 16 << 20;
         let content = Arc::new(MemoryStorage::full("m", vec![0; total]));

@@ -531,6 +531,10 @@ impl Managed {
             finished: false,
             clean,
             files: Vec::new(),
+            names: match self.shared.storage.names() {
+                Some(names) => names.to_remember().to_vec(),
+                None => Vec::new(),
+            },
             uploaded,
             downloaded,
             paused: matches!(self.state, State::Paused) || self.pause_after_check,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use crossbeam_channel::{RecvTimeoutError, bounded};
 
 use crate::storage::files::FileStorage;
+use crate::storage::names::{Platform, SafePaths};
 use crate::storage::open_files::OpenFiles;
 use crate::storage::probe::{Found, adopt, is_akin, probe};
 use crate::storage::resume::{Record, Trust};
@@ -171,13 +172,15 @@ fn is_begun(
 pub fn open_anew(
     target: &Path,
     metainfo: &Metainfo,
+    names: SafePaths,
     open_files: Arc<OpenFiles>,
 ) -> Result<Arc<dyn Storage>, StorageError> {
     let layout = Arc::new(metainfo.layout.clone());
     match probe(target, &layout)? {
-        Found::Final { .. } => open_complete(target, metainfo, open_files),
+        Found::Final { .. } => open_complete(target, metainfo, names, open_files),
         Found::Part | Found::Nothing => {
-            Ok(Arc::new(FileStorage::begun(target, layout, open_files)?))
+            let storage = FileStorage::begun(target, layout, names, open_files)?;
+            Ok(Arc::new(storage))
         }
     }
 }
@@ -187,10 +190,12 @@ pub fn open_anew(
 pub fn open_complete(
     target: &Path,
     metainfo: &Metainfo,
+    names: SafePaths,
     open_files: Arc<OpenFiles>,
 ) -> Result<Arc<dyn Storage>, StorageError> {
     let layout = Arc::new(metainfo.layout.clone());
-    Ok(Arc::new(FileStorage::existing(target, layout, open_files)?))
+    let storage = FileStorage::existing_as(target, layout, names, open_files)?;
+    Ok(Arc::new(storage))
 }
 
 /// A place that was in use at the end of the last run.
@@ -208,7 +213,14 @@ pub fn reopen(record: &Record, open_files: Arc<OpenFiles>) -> Reopened {
     } else {
         open_anew
     };
-    let opened = open(&record.target, &record.metainfo, open_files);
+    let mut known = None;
+    let layout = &record.metainfo.layout;
+    let names = SafePaths::remembered(layout, Platform::here(), record.names.clone());
+    let names = names.map_or_else(|| SafePaths::new(layout, Platform::here()), Ok);
+    let opened = names.map_err(StorageError::from).and_then(|names| {
+        known = Some(Arc::new(names.clone()));
+        open(&record.target, &record.metainfo, names, open_files)
+    });
     match opened.and_then(|storage| Ok((record.trust(&storage.stamps()?), storage))) {
         Ok((trust, storage)) => {
             let pieces = record.metainfo.layout.pieces();
@@ -227,6 +239,7 @@ pub fn reopen(record: &Record, open_files: Arc<OpenFiles>) -> Reopened {
             let notice = format!("{} is not available: {error}", record.metainfo.name());
             let storage = Arc::new(GoneStorage {
                 path: record.target.clone(),
+                names: known,
                 finished: record.finished,
             });
             Reopened {
@@ -241,6 +254,7 @@ pub fn reopen(record: &Record, open_files: Arc<OpenFiles>) -> Reopened {
 /// The place of a torrent whose files cannot be opened.
 struct GoneStorage {
     path: PathBuf,
+    names: Option<Arc<SafePaths>>,
     finished: bool,
 }
 
@@ -275,6 +289,10 @@ impl Storage for GoneStorage {
 
     fn final_path(&self) -> &Path {
         &self.path
+    }
+
+    fn names(&self) -> Option<Arc<SafePaths>> {
+        self.names.clone()
     }
 
     fn free_space(&self) -> Result<u64, StorageError> {

@@ -8,7 +8,7 @@
 //! of groups.
 
 use std::collections::HashMap;
-use std::fs::{self, Metadata};
+use std::fs::Metadata;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::storage::open_files::OpenFiles;
 use crate::storage::resume::Share;
 use crate::storage::shareable::shareable;
 use crate::storage::unshared;
-use crate::storage::{FileStamp, Storage};
+use crate::storage::{FileStamp, Storage, real_path};
 use crate::torrent::bitfield::Bitfield;
 
 use super::engine::{Addition, Command, Input, Start};
@@ -201,7 +201,7 @@ impl Answering {
     }
 
     fn withdrawn(&mut self, path: &Path) {
-        let real = |path: &Path| fs::canonicalize(path).ok();
+        let real = |path: &Path| real_path(path).ok();
         let here = path.parent().and_then(real) == real(&self.tools.folder);
         let name = path.file_name().and_then(|name| name.to_str());
         let file = name.filter(|_| here).and_then(|name| name.parse().ok());
@@ -359,8 +359,13 @@ fn find(folder: &Path, file: &FileName, known: &[PathBuf]) -> Option<(PathBuf, F
     let path = folder.join(name);
     let metadata = shareable(&path).filter(Metadata::is_file)?;
     // A known torrent may have been shared under another path, through a link, or as a folder.
-    let real = fs::canonicalize(&path).ok()?;
-    let mut known = known.iter().filter_map(|path| fs::canonicalize(path).ok());
+    let real = real_path(&path).ok()?;
+    // On Windows a file answers to other names, too, and under those nobody would know that it is not
+    // to be shared.
+    if real.file_name()? != name {
+        return None;
+    }
+    let mut known = known.iter().filter_map(|path| real_path(path).ok());
     if known.any(|known| real.starts_with(known)) {
         return None;
     }
@@ -380,6 +385,8 @@ fn unshared_in(folder: &Path, state: &Path) -> HashMap<FileName, FileStamp> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
@@ -405,6 +412,7 @@ mod tests {
             "folder",
             "nothing",
             "..\\outside",
+            "A",
         ] {
             assert_eq!(found(name), None, "{name}");
         }

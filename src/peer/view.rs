@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::control::news;
+use crate::storage::names::SafePaths;
 use crate::storage::resume::Share;
 use crate::torrent::id::{FileHash, InfoHash};
 use crate::torrent::metainfo::Metainfo;
@@ -21,6 +22,8 @@ pub struct TorrentView {
     pub share: Option<Share>,
     /// Where it is, or will be once it is complete.
     pub path: PathBuf,
+    /// What its files are called there; None if there are no files.
+    pub names: Option<Arc<SafePaths>>,
     pub status: Status,
     /// It was complete and its files are in their place, or should be.
     pub finished: bool,

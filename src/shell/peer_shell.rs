@@ -30,7 +30,7 @@ use super::interrupt::Interrupt;
 use super::news::Awaited;
 use super::screen::say;
 use super::watch::{self, Watch};
-use super::{groups, listing, sharing, single, trackers, units, waiting};
+use super::{groups, listing, other_names, sharing, single, trackers, units, waiting};
 
 /// A peer and all that its prompt needs.
 pub struct PeerShell {
@@ -220,7 +220,15 @@ impl PeerShell {
                 sharing::make_torrent(self, needed(&args, "path"), &announce, args.one("N"))?
             }
             "torrent_info" => listing::torrent_info(needed(&args, "file.torrent"))?,
-            "show_downloads" => listing::show_downloads(&self.peer.torrents()?),
+            "show_downloads" => {
+                let torrents = self.peer.torrents()?;
+                let table = listing::show_downloads(&torrents);
+                format!(
+                    "{}{}",
+                    table.trim_end(),
+                    other_names::pages(&self.peer, &torrents)
+                )
+            }
             "show_peers" => {
                 let file = args.one("file");
                 let torrent = file.map(|file| self.find(file)).transpose()?;

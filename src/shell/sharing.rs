@@ -12,6 +12,7 @@ use crate::peer::hashing::make::Wish;
 use crate::peer::tracker_link::{LinkError, TrackerLink};
 use crate::peer::view::{Status, TorrentView};
 use crate::storage::names::{Platform, safe_name};
+use crate::storage::real_path;
 use crate::storage::resume::{Share, Sources};
 use crate::torrent::id::FileHash;
 use crate::torrent::metainfo::Metainfo;
@@ -20,6 +21,7 @@ use super::groups;
 use super::hashing::{hash, sha256};
 use super::listing::{self, read_torrent};
 use super::offering::{self, Offered};
+use super::other_names;
 use super::peer_shell::{PeerShell, ShellError, quoted};
 use super::table::{Align, table};
 use super::units;
@@ -189,7 +191,7 @@ pub fn share(
 /// Whether what lies at `path` is shared with everybody just now, by the user or by the watched
 /// folder.
 fn is_shared_with_everybody(shell: &PeerShell, path: &Path) -> Result<bool, ShellError> {
-    let real = |path: &Path| fs::canonicalize(path).ok();
+    let real = |path: &Path| real_path(path).ok();
     let wanted = real(path);
     let is_public = |share: &Share| share.group.is_public() && share.listed;
     let torrents = shell.peer.torrents()?;
@@ -403,21 +405,20 @@ fn is_for(torrent: &TorrentView, user: Option<&UserName>) -> bool {
 
 fn begun(shell: &PeerShell, metainfo: &Metainfo, target: &Path) -> String {
     let size = units::bytes(metainfo.layout.total());
-    let complete = shell
-        .peer
-        .torrent(metainfo.info_hash)
-        .is_ok_and(|view| view.is_some_and(|view| view.status == Status::Seeding));
-    if complete {
-        return format!(
-            "{} ({size}) is there already, checked, and shared.",
-            target.display()
-        );
+    let torrent = shell.peer.torrent(metainfo.info_hash).ok().flatten();
+    let is_complete = |it: &TorrentView| it.status == Status::Seeding;
+    let to = target.display();
+    let mut said = match torrent.as_ref().is_some_and(is_complete) {
+        true => format!("{to} ({size}) is there already, checked, and shared."),
+        false => {
+            let name = metainfo.name();
+            format!("Downloading {name} ({size}) to {to}. `progress` shows it.")
+        }
+    };
+    if let Some(names) = torrent.and_then(|it| other_names::first(&shell.peer, &it)) {
+        said += &format!("\n{names}");
     }
-    format!(
-        "Downloading {} ({size}) to {}. `progress` shows it.",
-        metainfo.name(),
-        target.display()
-    )
+    said
 }
 
 /// Where a download goes: the download folder, another folder, or just this path.

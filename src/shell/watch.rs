@@ -31,6 +31,7 @@ use parking_lot::Mutex;
 use crate::peer::Peer;
 use crate::runtime::stop::Stop;
 use crate::runtime::threads;
+use crate::storage::real_path;
 use crate::storage::unshared::{self, Unshared};
 
 use self::changes::MAX_SHARED;
@@ -308,7 +309,7 @@ fn name_of(folder: &Path) -> String {
 fn is_same(one: &Path, other: &Path) -> bool {
     one == other
         || matches!(
-            (fs::canonicalize(one), fs::canonicalize(other)),
+            (real_path(one), real_path(other)),
             (Ok(one), Ok(other)) if one == other
         )
 }

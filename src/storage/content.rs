@@ -8,6 +8,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::disk;
 use super::folder::STATE_FOLDER;
 use crate::torrent::layout::{Layout, LayoutError, MAX_PIECE_LENGTH, piece_length_for};
 use crate::torrent::metainfo::{MAX_NAME_BYTES, MAX_PATH_DEPTH};
@@ -59,6 +60,7 @@ impl Content {
     /// Looks at what is to be shared. The path itself may be a link: somebody named it.
     pub fn at(path: &Path) -> Result<Content, ContentError> {
         let metadata = fs::metadata(path).map_err(|error| failed(path, error))?;
+        let path = &as_on_disk(path).map_err(|error| failed(path, error))?;
         let name = own_name(path)?;
         let path = &std::path::absolute(path).map_err(|error| failed(path, error))?;
         if metadata.is_file() {
@@ -74,7 +76,7 @@ impl Content {
             return Err(ContentError::NotAFile(path.to_path_buf()));
         }
         let mut walk = Walk {
-            inside: fs::canonicalize(path).map_err(|error| failed(path, error))?,
+            inside: disk::real_path(path).map_err(|error| failed(path, error))?,
             files: Vec::new(),
             skipped: Vec::new(),
         };
@@ -112,13 +114,35 @@ impl Content {
     }
 }
 
+/// On Unix a path that leads to a file has the file's own name.
+#[cfg(not(windows))]
+fn as_on_disk(path: &Path) -> io::Result<PathBuf> {
+    Ok(path.to_path_buf())
+}
+
+/// With the last name as the disk has it, whatever letters were typed: else one file would become
+/// two torrents. A link keeps its own name.
+#[cfg(windows)]
+fn as_on_disk(path: &Path) -> io::Result<PathBuf> {
+    use super::names::Platform;
+    let real = disk::real_path(path)?;
+    Ok(match (path.file_name(), real.file_name()) {
+        (Some(typed), Some(real))
+            if Platform::Windows.is_same_place(Path::new(typed), Path::new(real)) =>
+        {
+            path.with_file_name(real)
+        }
+        _ => path.to_path_buf(),
+    })
+}
+
 /// The last name of a path; that of the folder it means for `.` and `..`.
 fn own_name(path: &Path) -> Result<String, ContentError> {
     let absolute;
     let named = match path.components().next_back() {
         Some(std::path::Component::Normal(_)) => path,
         _ => {
-            absolute = fs::canonicalize(path).map_err(|error| failed(path, error))?;
+            absolute = disk::real_path(path).map_err(|error| failed(path, error))?;
             &absolute
         }
     };
@@ -186,7 +210,7 @@ impl Walk {
         if !kind.is_symlink() {
             return false;
         }
-        let reason = match fs::canonicalize(path) {
+        let reason = match disk::real_path(path) {
             Err(_) => "the link leads nowhere",
             Ok(real) if !real.starts_with(&self.inside) => "the link leads out of the folder",
             Ok(real) if real.is_file() => return true,
@@ -232,6 +256,22 @@ mod tests {
         assert_eq!(content.skipped.len(), 1);
         let dotted = Content::at(&root.join("a").join("..")).unwrap();
         assert_eq!(dotted.layout(None).unwrap(), content.layout(None).unwrap());
+    }
+
+    /// Each way to type a name was another torrent.
+    #[test]
+    fn a_file_is_called_as_the_disk_has_it() {
+        let it = tempfile::tempdir().unwrap();
+        fs::write(it.path().join("Notes.txt"), "x").unwrap();
+        let typed = Content::at(&it.path().join("NOTES.TXT"));
+        match typed {
+            Ok(typed) if cfg!(windows) => {
+                assert_eq!(typed.layout(None).unwrap().name(), "Notes.txt");
+                assert!(typed.path.ends_with("Notes.txt"), "{:?}", typed.path);
+            }
+            Err(ContentError::Missing(_)) if !cfg!(windows) => {}
+            other => panic!("{other:?}"),
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@
 
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
+
+use super::names::Platform;
 
 /// By what an unchanged file is known: its length in bytes, and its time of modification in
 /// nanoseconds since 1970 (0 where nobody knows).
@@ -57,7 +59,7 @@ pub fn open_plain(options: &mut OpenOptions, path: &Path, links: Links) -> io::R
         let flags = FILE_FLAG_OPEN_REPARSE_POINT;
         std::os::windows::fs::OpenOptionsExt::custom_flags(options, flags);
     }
-    let file = options.open(path)?;
+    let file = patiently(path, || options.open(path))?;
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other("it is not a file")),
@@ -133,7 +135,7 @@ pub fn allocated(path: &Path) -> io::Result<u64> {
 
 #[cfg(windows)]
 pub fn allocated(path: &Path) -> io::Result<u64> {
-    fs4::FileExt::allocated_size(&File::open(path)?)
+    fs4::FileExt::allocated_size(&patiently(path, || File::open(path))?)
 }
 
 /// Whether an open file has lost its last name.
@@ -157,19 +159,106 @@ pub fn available(path: &Path) -> io::Result<u64> {
         } else {
             at
         };
-        match (fs4::available_space(here), at.parent()) {
+        match (available_at(here), at.parent()) {
             (Err(error), Some(parent)) if error.kind() == io::ErrorKind::NotFound => at = parent,
             (result, _) => return result,
         }
     }
 }
 
-/// How long renaming is tried while somebody else has the file open: virus scanners on Windows
-/// take about a second.
-const RENAME_PATIENCE: Duration = Duration::from_secs(3);
+#[cfg(unix)]
+fn available_at(path: &Path) -> io::Result<u64> {
+    fs4::available_space(path)
+}
+
+/// Unlike `std`, which sees to it by itself, `fs4` hands paths over as they are, and Windows takes 260
+/// characters at most. The beginning of the path is on the same disk.
+#[cfg(windows)]
+fn available_at(path: &Path) -> io::Result<u64> {
+    const ENOUGH: usize = 200;
+    let path = fs::metadata(path).and_then(|_| std::path::absolute(path))?;
+    let mut near = path.ancestors();
+    let short = near.find(|it| it.as_os_str().len() <= ENOUGH);
+    fs4::available_space(short.unwrap_or(&path))
+}
+
+/// How long a file is waited for that somebody else has in use: virus scanners on Windows take about
+/// a second.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Between two tries.
-const RENAME_PAUSE: Duration = Duration::from_millis(20);
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// What keeps us from a file, if we know it from an error.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Obstacle {
+    /// Another program has it open, for good or for a moment.
+    InUse,
+    /// Either that, or nobody lets us.
+    Denied,
+}
+
+impl Obstacle {
+    /// What the platform means by the number of an error. On Unix open files are no obstacle.
+    pub fn of(platform: Platform, error: &io::Error) -> Option<Obstacle> {
+        const ERROR_ACCESS_DENIED: i32 = 5;
+        const ERROR_SHARING_VIOLATION: i32 = 32;
+        const ERROR_LOCK_VIOLATION: i32 = 33;
+        const ERROR_DELETE_PENDING: i32 = 303;
+        const ERROR_USER_MAPPED_FILE: i32 = 1224;
+        match (platform, error.raw_os_error()?) {
+            (Platform::Unix, _) => None,
+            // Also what a deleted file says whose last handle is still open.
+            (_, ERROR_ACCESS_DENIED) => Some(Obstacle::Denied),
+            (
+                _,
+                ERROR_SHARING_VIOLATION
+                | ERROR_LOCK_VIOLATION
+                | ERROR_DELETE_PENDING
+                | ERROR_USER_MAPPED_FILE,
+            ) => Some(Obstacle::InUse),
+            _ => None,
+        }
+    }
+}
+
+/// Does something with the file at `path`, and tries again for some seconds while another program
+/// has it in use.
+///
+/// Whoever calls this may wait: `main` for a command, and the threads `disk`, `hash-N`, `conn-r-N`,
+/// `conn-w-N`, `watch` and `answer`, each for its own work. The engine touches no file.
+pub fn patiently<T>(path: &Path, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    patiently_on(Platform::here(), path, PATIENCE, attempt)
+}
+
+fn patiently_on<T>(
+    platform: Platform,
+    path: &Path,
+    mut left: Duration,
+    mut attempt: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        let error = match attempt() {
+            Err(error) if !left.is_zero() => error,
+            result => return result,
+        };
+        match Obstacle::of(platform, &error) {
+            // Nothing to wait for.
+            Some(Obstacle::Denied) if is_for_reading(path) => return Err(error),
+            Some(_) => {
+                std::thread::sleep(PAUSE);
+                left = left.saturating_sub(PAUSE);
+            }
+            None => return Err(error),
+        }
+    }
+}
+
+/// Whether a file says of itself that it must not be written. (Folders on Windows say so, too, and
+/// mean something else.)
+pub fn is_for_reading(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|it| it.is_file() && it.permissions().readonly())
+}
 
 /// Renames, and makes it last.
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
@@ -178,32 +267,64 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
 }
 
 /// Renames. That lasts once the folder is synced (`sync_folder`). On Windows an open file inside is
-/// an obstacle for a while.
+/// an obstacle.
 pub fn rename_for_now(from: &Path, to: &Path) -> io::Result<()> {
-    let mut left = RENAME_PATIENCE;
-    loop {
-        match fs::rename(from, to) {
-            Err(error) if is_in_use(&error) && !left.is_zero() => {
-                std::thread::sleep(RENAME_PAUSE);
-                left = left.saturating_sub(RENAME_PAUSE);
-            }
-            result => return result,
-        }
+    let blocking = if is_for_reading(to) { to } else { from };
+    patiently(blocking, || fs::rename(from, to))
+}
+
+/// Removes a file; that there is none is no error.
+pub fn remove(path: &Path) -> io::Result<()> {
+    match patiently(path, || fs::remove_file(path)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        result => result,
     }
 }
 
-/// On Windows, somebody else has the file open: for good, or for a moment.
-#[cfg(windows)]
-fn is_in_use(error: &io::Error) -> bool {
-    const ERROR_SHARING_VIOLATION: i32 = 32;
-    error.kind() == io::ErrorKind::PermissionDenied
-        || error.raw_os_error() == Some(ERROR_SHARING_VIOLATION)
+/// The path without links.
+#[cfg(not(windows))]
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    fs::canonicalize(path)
 }
 
-/// On Unix that is no obstacle.
+/// The path without links. Some drives cannot tell it (RAM disks, some network drives; under Wine no
+/// path of more than 260 characters is told): then of as much of the path as it can be, followed by
+/// names that are no links.
+#[cfg(windows)]
+pub fn real_path(path: &Path) -> io::Result<PathBuf> {
+    match (fs::canonicalize(path), path.parent(), path.file_name()) {
+        (Err(error), Some(folder), Some(name)) if error.kind() != io::ErrorKind::NotFound => {
+            match fs::symlink_metadata(path)?.is_symlink() || folder.as_os_str().is_empty() {
+                true => Err(error),
+                false => Ok(real_path(folder)?.join(name)),
+            }
+        }
+        (result, ..) => result,
+    }
+}
+
+/// Whether two paths lead to one place: the same written otherwise, or what the disk takes for the
+/// same.
+pub fn is_same_place(one: &Path, other: &Path) -> bool {
+    Platform::here().is_same_place(one, other) || is_same_file(one, other)
+}
+
 #[cfg(unix)]
-fn is_in_use(_: &io::Error) -> bool {
-    false
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (fs::symlink_metadata(one), fs::symlink_metadata(other)) {
+        (Ok(one), Ok(other)) => (one.dev(), one.ino()) == (other.dev(), other.ino()),
+        _ => false,
+    }
+}
+
+/// Links aside, it is the same if it ends in the same place.
+#[cfg(windows)]
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    match (real_path(one), real_path(other)) {
+        (Ok(one), Ok(other)) => one == other,
+        _ => false,
+    }
 }
 
 /// The folder that holds `path`.
@@ -265,10 +386,70 @@ mod tests {
     }
 
     #[test]
+    fn who_has_a_file_open_is_waited_for_on_windows_only() {
+        use Obstacle::{Denied, InUse};
+        let error = io::Error::from_raw_os_error;
+        for (code, expect) in [
+            (5, Some(Denied)),
+            (32, Some(InUse)),
+            (33, Some(InUse)),
+            (303, Some(InUse)),
+            (1224, Some(InUse)),
+            (2, None),
+            (112, None),
+        ] {
+            assert_eq!(
+                Obstacle::of(Platform::Windows, &error(code)),
+                expect,
+                "{code}"
+            );
+            assert_eq!(Obstacle::of(Platform::Unix, &error(code)), None, "{code}");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a");
+        fs::write(&path, "").unwrap();
+        // How often it is tried when the first so many tries fail with this error.
+        let tries = |code: i32, fail: u32, patience: Duration| {
+            let mut tries = 0;
+            let result = patiently_on(Platform::Windows, &path, patience, || {
+                tries += 1;
+                if tries <= fail {
+                    Err(error(code))
+                } else {
+                    Ok(())
+                }
+            });
+            (tries, result.is_ok())
+        };
+        assert_eq!(tries(32, 3, PATIENCE), (4, true));
+        assert_eq!(tries(5, 3, PATIENCE), (4, true));
+        assert_eq!(tries(2, 3, PATIENCE), (1, false));
+        // Not for ever.
+        assert_eq!(tries(33, 1000, 4 * PAUSE), (5, false));
+        // A file for reading only stays so.
+        let set = |readonly: bool| {
+            let mut permissions = fs::metadata(&path).unwrap().permissions();
+            permissions.set_readonly(readonly);
+            fs::set_permissions(&path, permissions).unwrap();
+        };
+        set(true);
+        assert_eq!(tries(5, 3, PATIENCE), (1, false));
+        assert_eq!(tries(32, 3, PATIENCE), (4, true));
+        set(false);
+    }
+
+    #[test]
     fn room_is_known_before_the_folder_exists() {
         let folder = tempfile::tempdir().unwrap();
         let deep = folder.path().join("not/yet/there");
         assert!(available(&deep).unwrap() > 0);
         assert!(available(Path::new("not-yet-there")).unwrap() > 0);
+        let mut long = folder.path().to_path_buf();
+        long.extend(std::iter::repeat_n(
+            "a folder with a name of 40 characters...".replace('.', "_"),
+            10,
+        ));
+        fs::create_dir_all(&long).unwrap();
+        assert!(available(&long).unwrap() > 0);
     }
 }

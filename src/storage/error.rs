@@ -5,7 +5,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::names::NameError;
+use super::disk::{self, Obstacle};
+use super::names::{NameError, Platform};
 use crate::torrent::id::FileHash;
 
 /// Messages are for people: what, where, and what to do.
@@ -55,6 +56,24 @@ pub enum StorageError {
         length: usize,
         total: u64,
     },
+    #[error(
+        "cannot {doing} {}: another program has it open. Close it there, then `resume` it, or try again",
+        path.display()
+    )]
+    InUse { path: PathBuf, doing: &'static str },
+    /// It could be that, or that nobody lets us: Windows does not tell.
+    #[error(
+        "cannot {doing} {}: another program has it open, or you have no right to. Close it there, or \
+         choose another folder; then `resume` it, or try again",
+        path.display()
+    )]
+    InUseOrDenied { path: PathBuf, doing: &'static str },
+    #[error(
+        "cannot {doing} {}: it is read-only. Allow it to be written, or move it; then `resume` it, or \
+         try again",
+        path.display()
+    )]
+    Protected { path: PathBuf, doing: &'static str },
     #[error(transparent)]
     Name(#[from] NameError),
     #[error("cannot {doing} {}: {source}", path.display())]
@@ -73,10 +92,21 @@ impl StorageError {
     }
 
     pub(super) fn io(path: &Path, doing: &'static str, source: io::Error) -> StorageError {
+        StorageError::on(Platform::here(), path, doing, source)
+    }
+
+    fn on(platform: Platform, path: &Path, doing: &'static str, source: io::Error) -> StorageError {
+        let kind = source.kind();
+        let obstacle = Obstacle::of(platform, &source);
+        let denied = kind == io::ErrorKind::PermissionDenied || obstacle == Some(Obstacle::Denied);
+        let protected = denied && disk::is_for_reading(path);
         let path = path.to_path_buf();
-        match source.kind() {
-            io::ErrorKind::NotFound => StorageError::Missing { path },
-            _ => StorageError::Io {
+        match obstacle {
+            _ if kind == io::ErrorKind::NotFound => StorageError::Missing { path },
+            _ if protected => StorageError::Protected { path, doing },
+            Some(Obstacle::InUse) => StorageError::InUse { path, doing },
+            Some(Obstacle::Denied) => StorageError::InUseOrDenied { path, doing },
+            None => StorageError::Io {
                 path,
                 doing,
                 source,
@@ -116,5 +146,41 @@ mod tests {
             "not enough disk space for /data/big.iso: 3.0 GiB needed, 512.0 MiB free; \
              make room for 2.5 GiB more"
         );
+    }
+
+    #[test]
+    fn what_another_program_has_open_is_told_in_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.iso");
+        std::fs::write(&path, "").unwrap();
+        let said = |platform, code| {
+            let source = io::Error::from_raw_os_error(code);
+            let said = StorageError::on(platform, &path, "rename", source).to_string();
+            said.replace(&path.display().to_string(), "a.iso")
+        };
+        for code in [32, 33, 303, 1224] {
+            assert_eq!(
+                said(Platform::Windows, code),
+                "cannot rename a.iso: another program has it open. Close it there, then `resume` \
+                 it, or try again"
+            );
+        }
+        let denied = said(Platform::Windows, 5);
+        assert!(
+            denied.contains("has it open, or you have no right to"),
+            "{denied}"
+        );
+        let mut permissions = std::fs::metadata(&path).unwrap().permissions();
+        permissions.set_readonly(true);
+        std::fs::set_permissions(&path, permissions).unwrap();
+        assert_eq!(
+            said(Platform::Windows, 5),
+            "cannot rename a.iso: it is read-only. Allow it to be written, or move it; then \
+             `resume` it, or try again"
+        );
+        assert!(said(Platform::Windows, 32).contains("has it open. Close"));
+        // What a Unix system says of itself is enough.
+        let full = said(Platform::Unix, 32);
+        assert!(!full.contains("another program"), "{full}");
     }
 }

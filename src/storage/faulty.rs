@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::names::SafePaths;
 use super::{FileStamp, Storage, StorageError};
 
 /// What shall go wrong. Everything works by default.
@@ -108,6 +109,10 @@ impl Storage for FaultyStorage {
 
     fn final_path(&self) -> &Path {
         self.inner.final_path()
+    }
+
+    fn names(&self) -> Option<Arc<SafePaths>> {
+        self.inner.names()
     }
 
     fn free_space(&self) -> Result<u64, StorageError> {

@@ -24,7 +24,7 @@ use parking_lot::RwLock;
 use self::create::refuse_wrong_kind;
 use self::seal::{Seal, wrong_length};
 use super::disk::{self, Links, Stamp};
-use super::names::{Mapping, Platform, SafePaths};
+use super::names::{Platform, SafePaths};
 use super::open_files::{OpenFiles, Owner};
 use super::probe::part_path;
 use super::{FileStamp, Storage, StorageError, check_range};
@@ -37,7 +37,7 @@ const FINISH_PATIENCE: Duration = Duration::from_secs(10);
 /// Real files.
 pub struct FileStorage {
     layout: Arc<Layout>,
-    paths: SafePaths,
+    paths: Arc<SafePaths>,
     /// The final place: of the file, or of the folder around all files.
     target: PathBuf,
     open: Arc<OpenFiles>,
@@ -75,7 +75,8 @@ impl FileStorage {
         layout: Arc<Layout>,
         open: Arc<OpenFiles>,
     ) -> Result<FileStorage, StorageError> {
-        let storage = FileStorage::unopened(target, layout, open)?;
+        let paths = SafePaths::new(&layout, Platform::here())?;
+        let storage = FileStorage::unopened(target, layout, paths, open)?;
         let (needed, free) = (storage.needed_space()?, storage.free_space()?);
         if needed > free {
             return Err(StorageError::NoSpace {
@@ -88,17 +89,18 @@ impl FileStorage {
         Ok(storage)
     }
 
-    /// Opens a download that was begun and goes on by itself: there may be no room for the rest
-    /// just now.
+    /// Opens a download that was begun and goes on by itself, under these names: there may be no
+    /// room for the rest just now.
     ///
     /// # Errors
     /// As [`FileStorage::download`], except for the space.
     pub fn begun(
         target: &Path,
         layout: Arc<Layout>,
+        paths: SafePaths,
         open: Arc<OpenFiles>,
     ) -> Result<FileStorage, StorageError> {
-        let storage = FileStorage::unopened(target, layout, open)?;
+        let storage = FileStorage::unopened(target, layout, paths, open)?;
         storage.create()?;
         Ok(storage)
     }
@@ -107,9 +109,9 @@ impl FileStorage {
     fn unopened(
         target: &Path,
         layout: Arc<Layout>,
+        paths: SafePaths,
         open: Arc<OpenFiles>,
     ) -> Result<FileStorage, StorageError> {
-        let paths = SafePaths::new(&layout, Platform::here())?;
         if fs::symlink_metadata(target).is_ok() {
             return Err(occupied(target, "something lies there already"));
         }
@@ -118,7 +120,8 @@ impl FileStorage {
         Ok(FileStorage::new(target, layout, paths, open, root))
     }
 
-    /// Opens complete content where it lies, read-only.
+    /// Opens complete content where it lies, read-only. Its names are those that a download would
+    /// have.
     ///
     /// # Errors
     /// [`StorageError::Missing`] and [`StorageError::Changed`] if a file is not there or has
@@ -129,6 +132,16 @@ impl FileStorage {
         open: Arc<OpenFiles>,
     ) -> Result<FileStorage, StorageError> {
         let paths = SafePaths::new(&layout, Platform::here())?;
+        FileStorage::existing_as(target, layout, paths, open)
+    }
+
+    /// The same, under these names.
+    pub fn existing_as(
+        target: &Path,
+        layout: Arc<Layout>,
+        paths: SafePaths,
+        open: Arc<OpenFiles>,
+    ) -> Result<FileStorage, StorageError> {
         let root = target.to_path_buf();
         let mut storage = FileStorage::new(target, layout, paths, open, root);
         let place = storage.sealed(target.to_path_buf())?;
@@ -151,6 +164,7 @@ impl FileStorage {
             seal: None,
         };
         let clean = |_: &_| AtomicBool::new(false);
+        let paths = Arc::new(paths.at(target, &layout));
         FileStorage {
             dirty: layout.files().iter().map(clean).collect(),
             layout,
@@ -161,11 +175,6 @@ impl FileStorage {
             writers: AtomicUsize::new(0),
             closing: AtomicBool::new(false),
         }
-    }
-
-    /// Names that this platform could not take as they are.
-    pub fn mappings(&self) -> &[Mapping] {
-        &self.paths.mappings
     }
 
     /// Where the files are at the moment: the temporary place until the torrent is finished.
@@ -234,7 +243,7 @@ impl FileStorage {
         let inside = match self.layout.is_single() {
             true => None,
             false => Some(
-                fs::canonicalize(&root)
+                disk::real_path(&root)
                     .map_err(|error| StorageError::io(&root, "open the folder", error))?,
             ),
         };
@@ -268,7 +277,8 @@ impl FileStorage {
         }
         let open = self.open_file(place, span.file)?;
         let path = || self.path_of(&place.root, span.file);
-        disk::read_exact_at(&open, part, span.offset).map_err(|error| match error.kind() {
+        let read = disk::patiently(&path(), || disk::read_exact_at(&open, part, span.offset));
+        read.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => changed(path(), "it became shorter".into()),
             _ => StorageError::io(&path(), "read", error),
         })?;
@@ -308,9 +318,9 @@ impl FileStorage {
             let open = self.open_file(&place, span.file)?;
             // Before the write: a sync at the same time must not miss it.
             self.dirty[span.file].store(true, Ordering::Release);
-            disk::write_all_at(&open, part, span.offset).map_err(|error| {
-                self.failed(&self.path_of(&place.root, span.file), "write", error)
-            })?;
+            let path = self.path_of(&place.root, span.file);
+            disk::patiently(&path, || disk::write_all_at(&open, part, span.offset))
+                .map_err(|error| self.failed(&path, "write", error))?;
         }
         Ok(())
     }
@@ -364,7 +374,7 @@ fn occupied(path: &Path, what: &str) -> StorageError {
 
 /// Follows all links: the end must lie in the folder `inside`.
 fn refuse_outside(path: &Path, inside: &Path) -> Result<(), StorageError> {
-    let real = fs::canonicalize(path).map_err(|error| StorageError::io(path, "look at", error))?;
+    let real = disk::real_path(path).map_err(|error| StorageError::io(path, "look at", error))?;
     match real.starts_with(inside) {
         true => Ok(()),
         false => Err(StorageError::Outside {
@@ -457,6 +467,10 @@ impl Storage for FileStorage {
 
     fn final_path(&self) -> &Path {
         &self.target
+    }
+
+    fn names(&self) -> Option<Arc<SafePaths>> {
+        Some(self.paths.clone())
     }
 
     fn free_space(&self) -> Result<u64, StorageError> {

@@ -1,5 +1,5 @@
 //! The download folder of one peer, and what the peer keeps in its `.mini-bittorrent/`: the
-//! lock, the peer id, one record a torrent.
+//! lock, the peer id, one record a torrent, and for people which of its names are others here.
 //!
 //! Every file there is written anew, synced, then renamed: a crash leaves the old one or the
 //! new one. Not here: what is in a record ([`super::resume`]).
@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::disk;
+use super::names::SafePaths;
 use super::resume::{MAX_RECORD_BYTES, Record};
 use crate::torrent::id::{InfoHash, PEER_ID_PREFIX, PeerId};
 
@@ -21,6 +22,8 @@ const PID: &str = "pid";
 const PEER_ID: &str = "peer-id";
 /// The ending of a torrent's record; in front of it stands the info hash.
 const RECORD: &str = "resume";
+/// The ending of the page about a torrent's names, which is for people.
+const NAMES: &str = "names.txt";
 /// Added to the name of a record that cannot be read.
 const DAMAGED: &str = "damaged";
 /// Added to the name of a file that is being written.
@@ -110,13 +113,26 @@ impl DownloadFolder {
 
     /// Forgets a torrent. Its content stays.
     pub fn forget(&self, info_hash: InfoHash) -> Result<(), FolderError> {
-        let path = self.record_path(info_hash);
-        match fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                Err(failed("remove", &path, error))
-            }
-            _ => Ok(()),
+        for path in [self.record_path(info_hash), self.names_path(info_hash)] {
+            disk::remove(&path).map_err(|error| failed("remove", &path, error))?;
         }
+        Ok(())
+    }
+
+    /// Writes down for people which names of a torrent had to be changed, if any had. What we
+    /// ourselves remember of it is in the record.
+    pub fn tell_names(&self, info_hash: InfoHash, names: &SafePaths) -> Result<(), FolderError> {
+        let path = self.names_path(info_hash);
+        let page = names.page();
+        if names.mappings.is_empty() || fs::read(&path).is_ok_and(|old| old == page.as_bytes()) {
+            return Ok(());
+        }
+        write_anew(&path, page.as_bytes())
+    }
+
+    /// Where [`DownloadFolder::tell_names`] writes.
+    pub fn names_path(&self, info_hash: InfoHash) -> PathBuf {
+        self.state.join(format!("{info_hash}.{NAMES}"))
     }
 
     /// Reads all records. One that cannot be read is set aside as `.damaged`; it stops nothing.
@@ -150,7 +166,7 @@ pub(super) fn write_anew(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
     new.push(format!(".{NEW}"));
     let new = PathBuf::from(new);
     let write = || {
-        let mut file = File::create(&new)?;
+        let mut file = disk::patiently(&new, || File::create(&new))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         drop(file);
@@ -194,7 +210,7 @@ fn read_record(path: &Path) -> Result<Record, String> {
 /// At most one byte more than `limit`: the reader then sees that it is too much.
 pub(super) fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = File::open(path)?;
+    let file = disk::patiently(path, || File::open(path))?;
     io::Read::read_to_end(&mut io::Read::take(file, limit as u64 + 1), &mut bytes)?;
     Ok(bytes)
 }
@@ -222,6 +238,7 @@ fn failed(doing: &'static str, path: &Path, source: io::Error) -> FolderError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::storage::names::Platform;
     use crate::storage::resume::tests::example;
 
     #[test]
@@ -292,7 +309,20 @@ mod tests {
         let remembered = folder.remembered().unwrap();
         assert_eq!(remembered.records, [record.clone()]);
         assert!(remembered.damaged.is_empty());
+        let layout = &record.metainfo.layout;
+        let names = vec!["d/_a".into(), "e".into()];
+        let names = SafePaths::remembered(layout, Platform::here(), names).unwrap();
+        let page = folder.names_path(record.metainfo.info_hash);
+        folder
+            .tell_names(record.metainfo.info_hash, &names)
+            .unwrap();
+        assert!(
+            fs::read_to_string(&page)
+                .unwrap()
+                .contains("\nd/a\n    d/_a\n")
+        );
         folder.forget(record.metainfo.info_hash).unwrap();
+        assert!(!page.exists());
         folder.forget(record.metainfo.info_hash).unwrap();
         assert!(folder.remembered().unwrap().records.is_empty());
     }

@@ -1,10 +1,12 @@
 //! A torrent's bytes in memory: for tests and simulations.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::RwLock;
 
+use super::names::SafePaths;
 use super::{FileStamp, Storage, StorageError, check_range};
 
 pub struct MemoryStorage {
@@ -74,6 +76,10 @@ impl Storage for MemoryStorage {
 
     fn final_path(&self) -> &Path {
         &self.name
+    }
+
+    fn names(&self) -> Option<Arc<SafePaths>> {
+        None
     }
 
     fn free_space(&self) -> Result<u64, StorageError> {

@@ -5,13 +5,15 @@
 //! sees it, the same way every time. Not here: links that lead elsewhere.
 
 use std::collections::{HashMap, HashSet};
-use std::path::PathBuf;
+use std::path::{Component, Path, PathBuf};
 
 use sha1::{Digest, Sha1};
+use unicode_normalization::UnicodeNormalization;
 
-use crate::torrent::layout::Layout;
+use crate::torrent::layout::{File, Layout};
 
-/// The longest name: in bytes on Unix, in UTF-16 units on Windows.
+/// The longest name, in bytes. Windows counts UTF-16 units, which are never more; but what is a drive
+/// there may be the disk of a Unix machine.
 const MAX_NAME: usize = 255;
 /// What a download is called until it is complete.
 pub const PART: &str = ".part";
@@ -56,6 +58,8 @@ pub struct SafePaths {
     pub files: Vec<PathBuf>,
     /// What had to be changed, for people to see.
     pub mappings: Vec<Mapping>,
+    /// [`SafePaths::new`] would give the same.
+    by_rule: bool,
 }
 
 impl Platform {
@@ -67,19 +71,32 @@ impl Platform {
         }
     }
 
-    fn length(self, name: &str) -> usize {
+    /// Names with the same key are the same file, or may become it.
+    ///
+    /// NTFS compares names character by character in upper case: so it is done here, and not by
+    /// words, where the last letter of a Greek one is special. Then in lower case, which takes more
+    /// for the same: too many rather than too few. NTFS keeps `é` and `e` with an accent
+    /// apart, but what packs, copies or synchronises files makes one of the two of both, and then
+    /// writes one file over the other: so names are composed (NFC) before they are compared.
+    /// On Linux names are bytes. A disk there that sees it otherwise is noticed when the files are made
+    /// ([`super::files`]).
+    pub fn key(self, name: &str) -> String {
         match self {
-            Platform::Unix => name.len(),
-            Platform::Windows => name.encode_utf16().count(),
+            Platform::Unix => name.to_string(),
+            Platform::Windows => {
+                let folded = name.nfc().flat_map(char::to_uppercase);
+                folded.flat_map(char::to_lowercase).nfc().collect()
+            }
         }
     }
 
-    /// Names with the same key are the same file.
-    fn key(self, name: &str) -> String {
-        match self {
-            Platform::Unix => name.to_string(),
-            Platform::Windows => name.to_lowercase(),
-        }
+    /// Whether two paths, written alike, are the same place.
+    pub fn is_same_place(self, one: &Path, other: &Path) -> bool {
+        one == other
+            || match (one.to_str(), other.to_str()) {
+                (Some(one), Some(other)) => self.key(one) == self.key(other),
+                _ => false,
+            }
     }
 }
 
@@ -107,13 +124,12 @@ pub fn safe_name(name: &str, platform: Platform) -> Result<String, NameError> {
             safe.insert(0, REPLACEMENT);
         }
     }
-    Ok(shorten(&safe, MAX_NAME, platform))
+    Ok(shorten(&safe, MAX_NAME))
 }
 
 /// What a file or folder called `name` is called until it is complete.
-pub fn part_name(name: &str, platform: Platform) -> String {
-    let room = MAX_NAME - PART.len();
-    shorten(name, room, platform) + PART
+pub fn part_name(name: &str) -> String {
+    shorten(name, MAX_NAME - PART.len()) + PART
 }
 
 /// Names that Windows takes for a device, whatever extension follows.
@@ -132,15 +148,14 @@ fn is_device(name: &str) -> bool {
 
 /// Cuts a long name in front of its extension. A tag made of the whole name keeps long names
 /// with the same beginning apart.
-fn shorten(name: &str, room: usize, platform: Platform) -> String {
-    if platform.length(name) <= room {
+fn shorten(name: &str, room: usize) -> String {
+    if name.len() <= room {
         return name.to_string();
     }
     let digest = Sha1::digest(name.as_bytes());
     let tag = format!("~{:02x}{:02x}{:02x}", digest[0], digest[1], digest[2]);
     let (stem, extension) = split_extension(name);
-    let room = room - platform.length(&tag) - platform.length(extension);
-    cut(stem, room, platform) + &tag + extension
+    cut(stem, room - tag.len() - extension.len()).to_string() + &tag + extension
 }
 
 /// The stem, and the extension with its dot if there is a sensible one.
@@ -151,54 +166,117 @@ fn split_extension(name: &str) -> (&str, &str) {
     }
 }
 
-/// As many whole characters as `room` holds.
-fn cut(text: &str, room: usize, platform: Platform) -> String {
-    let mut used = 0;
-    text.chars()
-        .take_while(|&c| {
-            used += match platform {
-                Platform::Unix => c.len_utf8(),
-                Platform::Windows => c.len_utf16(),
-            };
-            used <= room
-        })
-        .collect()
+/// As many whole characters as `room` bytes hold.
+fn cut(text: &str, room: usize) -> &str {
+    let mut end = room.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 impl SafePaths {
+    /// Names by the rules of a platform.
     pub fn new(layout: &Layout, platform: Platform) -> Result<SafePaths, NameError> {
         let name = safe_name(layout.name(), platform)?;
+        let files = match layout.is_single() {
+            true => vec![PathBuf::from(&name)],
+            false => Tree::new(platform).place(layout)?,
+        };
+        Ok(SafePaths::named(layout, name, files, true))
+    }
+
+    /// The names of content that lies on this disk already, so they are possible. By the rules some
+    /// might have others: a disk holds what another system put there, too.
+    pub fn as_it_lies(layout: &Layout, platform: Platform) -> Result<SafePaths, NameError> {
+        let by_rule = SafePaths::new(layout, platform)?;
+        if by_rule.mappings.is_empty() {
+            return Ok(by_rule);
+        }
+        let path = |file: &File| file.path.iter().collect();
+        let files = match layout.is_single() {
+            true => vec![PathBuf::from(layout.name())],
+            false => layout.files().iter().map(path).collect(),
+        };
+        Ok(SafePaths::named(layout, layout.name().into(), files, false))
+    }
+
+    /// Names that were remembered. None if they are not of this layout, or lead elsewhere.
+    pub fn remembered(
+        layout: &Layout,
+        platform: Platform,
+        files: Vec<PathBuf>,
+    ) -> Option<SafePaths> {
+        let is_inside = |path: &PathBuf| {
+            let mut parts = path.components();
+            !path.as_os_str().is_empty() && parts.all(|part| matches!(part, Component::Normal(_)))
+        };
+        if files.len() != layout.files().len() || !files.iter().all(is_inside) {
+            return None;
+        }
+        let name = safe_name(layout.name(), platform).ok()?;
+        Some(SafePaths::named(layout, name, files, false))
+    }
+
+    /// What is to be remembered of them: nothing, if the rules say the same and changed nothing.
+    pub fn to_remember(&self) -> &[PathBuf] {
+        match self.by_rule && self.mappings.is_empty() {
+            true => &[],
+            false => &self.files,
+        }
+    }
+
+    /// What lies at `target`: if it has a name of its own there, that was the user's wish.
+    pub(super) fn at(mut self, target: &Path, layout: &Layout) -> SafePaths {
+        let is_own = target.file_name().is_some_and(|name| *name != *self.name);
+        if is_own && self.name != layout.name() {
+            self.mappings.remove(0);
+        }
+        self
+    }
+
+    /// The changed names, for people to read: each in two lines.
+    pub fn page(&self) -> String {
+        let mut page = "Names that this machine cannot have. Each as it is in the torrent, and \
+                        below it as it is on the disk:\n"
+            .to_string();
+        for Mapping { from, to } in &self.mappings {
+            page += &format!("\n{}\n    {}\n", on_one_line(from), on_one_line(to));
+        }
+        page
+    }
+
+    /// The first mapping is that of the torrent's own name, if it was changed.
+    fn named(layout: &Layout, name: String, files: Vec<PathBuf>, by_rule: bool) -> SafePaths {
         let mut mappings = Vec::new();
-        if name != layout.name() {
-            mappings.push(Mapping {
-                from: layout.name().into(),
-                to: name.clone(),
-            });
-        }
-        if layout.is_single() {
-            let files = vec![PathBuf::from(&name)];
-            return Ok(SafePaths {
-                name,
-                files,
-                mappings,
-            });
-        }
-        let paths = Tree::new(platform).place(layout)?;
-        for (file, path) in layout.files().iter().zip(&paths) {
-            if file.path != *path {
-                mappings.push(Mapping {
-                    from: file.path.join("/"),
-                    to: path.join("/"),
-                });
+        let mut compare = |from: String, to: String| {
+            if from != to {
+                mappings.push(Mapping { from, to });
+            }
+        };
+        compare(layout.name().into(), name.clone());
+        if !layout.is_single() {
+            for (file, path) in layout.files().iter().zip(&files) {
+                let names = path.iter().map(|name| name.to_string_lossy());
+                compare(file.path.join("/"), names.collect::<Vec<_>>().join("/"));
             }
         }
-        let files = paths.iter().map(|path| path.iter().collect()).collect();
-        Ok(SafePaths {
+        SafePaths {
             name,
             files,
             mappings,
-        })
+            by_rule,
+        }
     }
+}
+
+/// Characters that would do something to who reads it are spelled out.
+fn on_one_line(name: &str) -> String {
+    let spelled = |c: char| match c.is_control() {
+        true => c.escape_default().to_string(),
+        false => c.to_string(),
+    };
+    name.chars().map(spelled).collect()
 }
 
 /// The folders of one torrent while names are given out.
@@ -221,7 +299,7 @@ impl Tree {
 
     /// Paths on disk in the order of the layout. Files whose whole path is possible choose
     /// first, so that a changed name never takes the place of one that can stay.
-    fn place(mut self, layout: &Layout) -> Result<Vec<Vec<String>>, NameError> {
+    fn place(mut self, layout: &Layout) -> Result<Vec<PathBuf>, NameError> {
         let mut first = Vec::new();
         let mut then = Vec::new();
         for (i, file) in layout.files().iter().enumerate() {
@@ -234,19 +312,19 @@ impl Tree {
             }
             if stays { &mut first } else { &mut then }.push(i);
         }
-        let mut paths = vec![Vec::new(); layout.files().len()];
+        let mut paths = vec![PathBuf::new(); layout.files().len()];
         for i in first.into_iter().chain(then) {
             paths[i] = self.path(&layout.files()[i].path)?;
         }
         Ok(paths)
     }
 
-    fn path(&mut self, names: &[String]) -> Result<Vec<String>, NameError> {
+    fn path(&mut self, names: &[String]) -> Result<PathBuf, NameError> {
         let Some((file, folders)) = names.split_last() else {
             return Err(NameError::Empty);
         };
         let mut at = 0;
-        let mut path = Vec::with_capacity(names.len());
+        let mut path = PathBuf::new();
         for name in folders {
             let known = self.folders.get(&(at, name.clone())).cloned();
             let (id, safe) = match known {
@@ -272,8 +350,7 @@ impl Tree {
         while !self.taken.insert((folder, self.platform.key(&free))) {
             let (stem, extension) = split_extension(&safe);
             let suffix = format!(" ({number}){extension}");
-            let room = MAX_NAME - self.platform.length(&suffix);
-            free = cut(stem, room, self.platform) + &suffix;
+            free = cut(stem, MAX_NAME - suffix.len()).to_string() + &suffix;
             number += 1;
         }
         Ok(free)
@@ -356,15 +433,16 @@ mod tests {
                 let other = format!("y{long}");
                 let (a, b) = (safe_name(&long, platform), safe_name(&other, platform));
                 let (a, b) = (a.unwrap(), b.unwrap());
-                assert!(platform.length(&a) <= 255 && a.ends_with(".tar"), "{a}");
+                assert!(a.len() <= 255 && a.ends_with(".tar"), "{a}");
                 assert_ne!(a, b);
-                let part = part_name(&a, platform);
-                assert!(platform.length(&part) <= 255 && part.ends_with(PART));
+                let part = part_name(&a);
+                assert!(part.len() <= 255 && part.ends_with(PART));
             }
         }
-        assert_eq!(part_name("a.iso", Unix), "a.iso.part");
-        // 255 bytes in UTF-8, but few enough units: stays on Windows.
+        assert_eq!(part_name("a.iso"), "a.iso.part");
+        // 255 bytes: it stays, but makes room for what it is called until it is complete.
         check(&"€".repeat(85), Windows, &"€".repeat(85));
+        assert!(part_name(&"€".repeat(85)).starts_with(&("€".repeat(81) + "~")));
         // No extension to keep, and none longer than the name.
         let dotted = format!(".{}", "x".repeat(300));
         assert_eq!(safe_name(&dotted, Unix).unwrap().len(), 255);
@@ -397,6 +475,65 @@ mod tests {
         assert_eq!(paths(Windows, &["É", "é"]), "É | é (2)");
     }
 
+    /// The same word written in two ways, in every combination with letters of two sizes.
+    #[test]
+    fn names_that_look_the_same_never_meet_on_windows() {
+        let twins = ["caf\u{e9}", "cafe\u{301}", "CAF\u{c9}", "CAFE\u{301}"];
+        assert_eq!(paths(Unix, &twins), twins.join(" | "));
+        assert_eq!(
+            paths(Windows, &twins),
+            "caf\u{e9} | cafe\u{301} (2) | CAF\u{c9} (3) | CAFE\u{301} (4)"
+        );
+        // Three signs for one letter; the last sigma of a word is written otherwise, and is the same
+        // in upper case.
+        for twins in [
+            ["\u{c5}", "\u{212b}", "A\u{30a}"],
+            ["ΑΣ", "ας", "ασ"],
+            ["ǆ", "ǅ", "Ǆ"],
+            ["가", "\u{1100}\u{1161}", "가 "],
+        ] {
+            let keys: HashSet<String> = twins.map(|name| Windows.key(name.trim())).into();
+            assert_eq!(keys.len(), 1, "{twins:?}: {keys:?}");
+        }
+        assert_ne!(Windows.key("a"), Windows.key("ä"));
+        assert_ne!(Windows.key("1"), Windows.key("¹"));
+        let place = |platform: Platform, other: &str| {
+            platform.is_same_place(Path::new("C:\\Down\\Caf\u{e9}"), Path::new(other))
+        };
+        assert!(place(Windows, "c:\\down\\cafe\u{301}"));
+        assert!(!place(Windows, "c:\\down\\cafe") && !place(Unix, "c:\\down\\cafe\u{301}"));
+    }
+
+    #[test]
+    fn remembered_names_are_those_that_were_given() {
+        let files = vec![(vec!["A".into(), "x".into()], 1), (vec!["a".into()], 1)];
+        let layout = Layout::folder("t".into(), files, 16384).unwrap();
+        let given = SafePaths::new(&layout, Windows).unwrap();
+        let names = given.to_remember().to_vec();
+        assert_eq!(names, [Path::new("A/x"), Path::new("a (2)")]);
+        let again = SafePaths::remembered(&layout, Windows, names.clone()).unwrap();
+        assert_eq!((&again.name, &again.files), (&given.name, &given.files));
+        assert_eq!(again.mappings, given.mappings);
+        assert_eq!(again.to_remember(), names);
+        assert!(
+            SafePaths::new(&layout, Unix)
+                .unwrap()
+                .to_remember()
+                .is_empty()
+        );
+        // What lies there has its names, whatever the rules say of them.
+        let lies = SafePaths::as_it_lies(&layout, Windows).unwrap();
+        assert_eq!(lies.files, [Path::new("A/x"), Path::new("a")]);
+        assert!(lies.mappings.is_empty() && lies.to_remember() == lies.files);
+        let unix = SafePaths::as_it_lies(&layout, Unix).unwrap();
+        assert!(unix.to_remember().is_empty());
+        for wrong in [&["x"][..], &["x", "../y"], &["x", ""], &["x", "/y"], &[]] {
+            let names = wrong.iter().map(PathBuf::from).collect();
+            let got = SafePaths::remembered(&layout, Platform::here(), names);
+            assert_eq!(got, None, "{wrong:?}");
+        }
+    }
+
     #[test]
     fn mappings_tell_what_was_changed() {
         let files = vec![(vec!["CON".into(), "a".into()], 1), (vec!["b".into()], 1)];
@@ -407,6 +544,15 @@ mod tests {
         };
         let windows = SafePaths::new(&layout, Windows).unwrap();
         assert_eq!(windows.mappings, [map("q?", "q_"), map("CON/a", "_CON/a")]);
+        assert!(
+            windows
+                .page()
+                .ends_with("\n\nq?\n    q_\n\nCON/a\n    _CON/a\n")
+        );
+        // The user has chosen another place.
+        let elsewhere = windows.clone().at(Path::new("/down/mine"), &layout);
+        assert_eq!(elsewhere.mappings, [map("CON/a", "_CON/a")]);
+        assert_eq!(windows.clone().at(Path::new("/down/q_"), &layout), windows);
         assert_eq!(SafePaths::new(&layout, Unix).unwrap().mappings, []);
     }
 
@@ -419,8 +565,8 @@ mod tests {
                     continue;
                 };
                 assert_eq!(safe_name(&safe, platform), Ok(safe.clone()));
-                assert!(platform.length(&safe) <= MAX_NAME && !safe.contains('/'), "{safe}");
-                assert!(platform.length(&part_name(&safe, platform)) <= MAX_NAME);
+                assert!(safe.len() <= MAX_NAME && !safe.contains('/'), "{safe}");
+                assert!(part_name(&safe).len() <= MAX_NAME);
             }
         }
     }

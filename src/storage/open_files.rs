@@ -24,6 +24,8 @@ struct Cache {
     open: HashMap<FileKey, Entry>,
     /// Counts uses: the clock by which the least recent one is told.
     clock: u64,
+    /// What it was when unused files were closed last.
+    closed_at: u64,
     owners: u64,
 }
 
@@ -112,6 +114,17 @@ impl OpenFiles {
         drop(closing);
     }
 
+    /// Closes all files that nobody has used since this was called last.
+    pub fn close_unused(&self) {
+        let mut cache = self.files.lock();
+        let now = cache.clock;
+        let since = std::mem::replace(&mut cache.closed_at, now);
+        let unused = cache.open.extract_if(|_, entry| entry.used <= since);
+        let closing: Vec<_> = unused.collect();
+        drop(cache);
+        drop(closing);
+    }
+
     /// How many are open.
     pub fn count(&self) -> usize {
         self.files.lock().open.len()
@@ -141,5 +154,22 @@ mod tests {
         assert_eq!(open.count(), 2);
         open.close(one);
         assert!(open.find(one, 0).is_none() && open.find(two, 0).is_some());
+    }
+
+    #[test]
+    fn what_nobody_uses_is_closed() {
+        let open = OpenFiles::new(9);
+        let owner = open.new_owner();
+        for file in 0..3 {
+            open.keep(owner, file, tempfile::tempfile().unwrap());
+        }
+        open.close_unused();
+        assert_eq!(open.count(), 3, "all were used just now");
+        assert!(open.find(owner, 1).is_some());
+        open.close_unused();
+        assert!(open.find(owner, 1).is_some() && open.find(owner, 0).is_none());
+        open.close_unused();
+        open.close_unused();
+        assert_eq!(open.count(), 0);
     }
 }

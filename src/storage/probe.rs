@@ -27,7 +27,7 @@ pub enum Found {
 pub fn part_path(target: &Path) -> PathBuf {
     let name = target.file_name().unwrap_or_default();
     let part = match name.to_str() {
-        Some(name) => OsString::from(part_name(name, Platform::here())),
+        Some(name) => OsString::from(part_name(name)),
         None => {
             let mut part = name.to_os_string();
             part.push(PART);

@@ -34,6 +34,8 @@ pub struct Record {
     pub clean: bool,
     /// What the files looked like, in the order of the layout.
     pub files: Vec<FileStamp>,
+    /// What they are called on the disk, if that is not what the torrent says; else empty.
+    pub names: Vec<PathBuf>,
     /// Bytes that others got from us, ever.
     pub uploaded: u64,
     /// Bytes that we got from others, ever.
@@ -163,6 +165,13 @@ impl Record {
             write_files(record.text("files"), &self.files);
             record.text("finished").int(self.finished.into());
             record.text("have").bytes(self.have.as_bytes());
+            if !self.names.is_empty() {
+                record.text("names").list(|names| {
+                    for name in &self.names {
+                        names.bytes(&path_bytes(name));
+                    }
+                });
+            }
             record.text("paused").int(self.paused.into());
             if let Some(share) = &self.share {
                 record.text("share").dict(|entry| {
@@ -217,6 +226,13 @@ impl Record {
         if !files.is_empty() && files.len() != metainfo.layout.files().len() {
             return Err(RecordError::Key("files"));
         }
+        let names: Vec<PathBuf> = match record.get("names") {
+            Some(_) => find(record, "names", |names| names.list()?.map(path).collect())?,
+            None => Vec::new(),
+        };
+        if !names.is_empty() && names.len() != metainfo.layout.files().len() {
+            return Err(RecordError::Key("names"));
+        }
         let finished = find(record, "finished", flag)?;
         if finished && !have.is_full() {
             return Err(RecordError::Key("finished"));
@@ -262,6 +278,7 @@ impl Record {
             finished,
             clean: find(record, "clean", flag)?,
             files,
+            names,
             uploaded: find(record, "uploaded", size)?,
             downloaded: find(record, "downloaded", size)?,
             paused: find(record, "paused", flag)?,
@@ -373,6 +390,7 @@ pub(super) mod tests {
                 stamp("d/a", 9, 1_700_000_000_000_000_001),
                 stamp("e", 3, -5),
             ],
+            names: Vec::new(),
             uploaded: 0,
             downloaded: u64::from(u32::MAX) * 10,
             paused: true,
@@ -401,6 +419,11 @@ pub(super) mod tests {
             ..record.clone()
         };
         assert_eq!(Record::decode(&unlisted.encode()), Ok(unlisted));
+        let named = Record {
+            names: vec!["d/_aux".into(), "e (2)".into()],
+            ..record.clone()
+        };
+        assert_eq!(Record::decode(&named.encode()), Ok(named));
         let other = Record {
             share: None,
             sources: Sources::Anyone,

@@ -423,8 +423,8 @@ impl Opentracker {
         let home = scene.folder("opentracker");
         fs::write(home.join("whitelist.txt"), info_hashes.join("\n") + "\n").unwrap();
         // Started by root it makes the folder its root, and reads the list as nobody.
-        let readable = std::os::unix::fs::PermissionsExt::from_mode(0o755);
-        fs::set_permissions(&home, readable).unwrap();
+        #[cfg(unix)]
+        fs::set_permissions(&home, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         let (_, door) = scene.start("opentracker", || {
             let port = free_port(Ipv4Addr::LOCALHOST);
             let mut command = Command::new("opentracker");

@@ -10,6 +10,7 @@ use crate::control::stamp::GroupId;
 use crate::storage::StorageError;
 use crate::storage::content::{Content, ContentError};
 use crate::storage::files::FileStorage;
+use crate::storage::names::{Platform, SafePaths};
 use crate::storage::open_files::OpenFiles;
 use crate::torrent::layout::Layout;
 use crate::torrent::metainfo::Metainfo;
@@ -61,7 +62,9 @@ pub fn make_torrent(
 ) -> Result<Making, MakeError> {
     let content = Content::at(path)?;
     let layout = Arc::new(content.layout(wish.piece_length)?);
-    let storage = Arc::new(FileStorage::existing(&content.path, layout.clone(), open)?);
+    let names = SafePaths::as_it_lies(&layout, Platform::here()).map_err(StorageError::from)?;
+    let storage = FileStorage::existing_as(&content.path, layout.clone(), names, open)?;
+    let storage = Arc::new(storage);
     let pieces = layout.all_pieces().collect();
     let on_hashed = {
         let (storage, layout) = (storage.clone(), layout.clone());

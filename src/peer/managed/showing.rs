@@ -46,6 +46,7 @@ impl Managed {
             name: self.name().to_string(),
             share: self.share.clone(),
             path: self.path(),
+            names: self.shared.storage.names(),
             why: self.why().filter(|_| status == Status::Downloading),
             status,
             finished: self.shared.storage.is_finished(),

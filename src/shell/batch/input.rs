@@ -330,13 +330,14 @@ fn check_name(line: usize, name: &str) -> Result<(), (usize, Problem)> {
     }
 }
 
-/// The names so far, with their lines. What is owned is not wanted, too.
+/// The names so far, as this machine tells them apart, with their lines. What is owned is not wanted,
+/// too.
 #[derive(Default)]
 struct Names(HashMap<String, usize>);
 
 impl Names {
     fn add(&mut self, name: &str, line: usize) -> Result<(), (usize, Problem)> {
-        match self.0.insert(name.to_string(), line) {
+        match self.0.insert(Platform::here().key(name), line) {
             None => Ok(()),
             Some(first) => {
                 let name = name.to_string();
@@ -377,6 +378,16 @@ mod tests {
             Err((line, problem)) => format!("line {line}: {problem}"),
         };
         assert_eq!(got, expect, "for {text:?}");
+    }
+
+    /// They would be written to one file.
+    #[test]
+    fn names_that_are_one_file_on_windows_are_one_name_there() {
+        let expect = match cfg!(windows) {
+            true => "line 4: `a` stands in line 3 already",
+            false => " wants A a",
+        };
+        check("0\n2\nA\na\n", expect);
     }
 
     #[test]

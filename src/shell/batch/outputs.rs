@@ -1,11 +1,11 @@
 //! Where what the clients want goes in the end: beside the inputs, and over none of them.
 
 use std::collections::HashMap;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::BatchError;
 use super::input::{self, Content, Input};
+use crate::storage::real_path;
 
 /// The file that a client's wanted `name` is written to.
 pub fn path(folder: &Path, rank: usize, name: &str) -> PathBuf {
@@ -24,7 +24,7 @@ pub fn check(
         for file in input.owned {
             // What is not there is nothing that could be replaced.
             if let Content::Path(path) = file.content
-                && let Ok(path) = fs::canonicalize(folder.join(path))
+                && let Ok(path) = real_path(&folder.join(path))
             {
                 owned.insert(path, rank);
             }
@@ -36,7 +36,7 @@ pub fn check(
     }
     for (rank, name) in outputs {
         let output = path(folder, rank, &name);
-        let there = fs::canonicalize(&output).ok();
+        let there = real_path(&output).ok();
         if let Some(owner) = there.and_then(|there| owned.get(&there)) {
             return Err(BatchError::Overwritten {
                 output,
@@ -51,6 +51,8 @@ pub fn check(
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     fn inputs(owned: &Path) -> [(usize, Input); 2] {

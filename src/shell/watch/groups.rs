@@ -1,11 +1,11 @@
 //! What of the watched folder is shared with groups, and so not with everybody by itself.
 
 use std::ffi::OsStr;
-use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::control::names::GroupName;
 use crate::peer::view::TorrentView;
+use crate::storage::real_path;
 
 /// Where the content of groups lies.
 pub struct Groups {
@@ -17,7 +17,7 @@ pub struct Groups {
 impl Groups {
     /// Of torrents that may lie in `folder`, also through a link.
     pub fn of(torrents: &[TorrentView], folder: &Path) -> Groups {
-        let real = |path: &Path| fs::canonicalize(path).unwrap_or_else(|_| path.to_path_buf());
+        let real = |path: &Path| real_path(path).unwrap_or_else(|_| path.to_path_buf());
         let of_group = |torrent: &TorrentView| {
             let share = torrent.share.as_ref()?;
             (!share.group.is_public()).then(|| (real(&torrent.path), share.group.clone()))

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{FileStorage, Place, occupied, refuse_outside};
 use crate::storage::StorageError;
 use crate::storage::disk::{self, Links};
+use crate::storage::sparse;
 
 /// The temporary place must be ours to use: a file for a file, a folder for a folder.
 pub(super) fn refuse_wrong_kind(root: &Path, single: bool) -> Result<(), StorageError> {
@@ -21,17 +22,34 @@ pub(super) fn refuse_wrong_kind(root: &Path, single: bool) -> Result<(), Storage
 impl FileStorage {
     /// Makes every file and folder of a download that is not there yet, at its full length but
     /// without taking room.
+    ///
+    /// Names are safe for the platform, but a disk may see it otherwise, as some network drives do: it
+    /// takes `A` for `a`, or on Windows `LECTUR~1.MP4` for a longer name. So whatever is there already
+    /// in a folder that we have just made is another file of the same torrent.
     pub(super) fn create(&self) -> Result<(), StorageError> {
         let root = self.place().root.clone();
+        let is_new = fs::symlink_metadata(&root).is_err();
+        let result = self.create_all(&root, is_new);
+        if is_new
+            && !self.layout.is_single()
+            && matches!(result, Err(StorageError::Occupied { .. }))
+        {
+            // Empty files, all made just now: to be refused again, and not taken for a beginning.
+            let _ = fs::remove_dir_all(&root);
+        }
+        result
+    }
+
+    fn create_all(&self, root: &Path, is_new: bool) -> Result<(), StorageError> {
         let folder = match self.layout.is_single() {
-            true => disk::parent(&root),
-            false => &root,
+            true => disk::parent(root),
+            false => root,
         };
         self.make_folder(folder)?;
-        let inside = fs::canonicalize(folder)
+        let inside = disk::real_path(folder)
             .map_err(|error| StorageError::io(folder, "open the folder", error))?;
         let place = Place {
-            root: root.clone(),
+            root: root.to_path_buf(),
             inside: Some(inside.clone()),
             owner: self.place().owner,
             links: Links::Follow,
@@ -40,19 +58,32 @@ impl FileStorage {
         *self.place.write() = Arc::new(place);
         let mut checked = PathBuf::new();
         for (i, file) in self.layout.files().iter().enumerate() {
-            let path = self.path_of(&root, i);
+            let path = self.path_of(root, i);
             let folder = disk::parent(&path);
             if folder != checked {
                 self.make_folder_inside(folder, &inside)?;
                 checked = folder.to_path_buf();
             }
-            self.create_file(&path, file.length)?;
+            self.create_file(&path, file.length, is_new)?;
         }
         Ok(())
     }
 
-    fn create_file(&self, path: &Path, length: u64) -> Result<(), StorageError> {
+    fn create_file(&self, path: &Path, length: u64, is_new: bool) -> Result<(), StorageError> {
         match fs::symlink_metadata(path) {
+            Ok(_) if is_new => {
+                return Err(occupied(
+                    path,
+                    "this disk takes it for another file of the torrent",
+                ));
+            }
+            // Administrators could write it all the same; somebody did not want that.
+            Ok(there) if there.is_file() && there.permissions().readonly() => {
+                return Err(StorageError::Protected {
+                    path: path.to_path_buf(),
+                    doing: "write",
+                });
+            }
             // Longer than it should be: cut when it is complete, not before.
             Ok(there) if there.is_file() && there.len() >= length => return Ok(()),
             Ok(there) if there.is_file() => {}
@@ -62,9 +93,12 @@ impl FileStorage {
         }
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
-        disk::open_plain(&mut options, path, Links::Follow)
-            .and_then(|file| file.set_len(length))
-            .map_err(|error| self.failed(path, "create", error))
+        let made = disk::open_plain(&mut options, path, Links::Follow);
+        made.and_then(|file| {
+            sparse::mark(path, &file, length);
+            disk::patiently(path, || file.set_len(length))
+        })
+        .map_err(|error| self.failed(path, "create", error))
     }
 
     fn make_folder(&self, folder: &Path) -> Result<(), StorageError> {

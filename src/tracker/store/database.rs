@@ -111,7 +111,7 @@ impl Database {
         let lock = claim(&path)?;
         check_magic(&path)?;
         let wrong = |error: rusqlite::Error| failed(&path, &error);
-        let connection = Connection::open(&path).map_err(wrong)?;
+        let connection = connect(&path).map_err(wrong)?;
         // What a killed tracker left in the log beside the file goes into it only once the file is
         // known to be good.
         let keep = DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE;
@@ -365,6 +365,27 @@ fn check_magic(path: &Path) -> Result<(), DatabaseError> {
             reason: error.to_string(),
         }),
     }
+}
+
+#[cfg(not(windows))]
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    Connection::open(path)
+}
+
+/// SQLite does not take a path of more than 260 characters on Windows, unless it is told to and the
+/// path is in the form that has no limit.
+#[cfg(windows)]
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    use std::path::{Component, Prefix};
+    let mut path = std::path::absolute(path).unwrap_or_else(|_| path.into());
+    if let Some(Component::Prefix(prefix)) = path.components().next()
+        && let Prefix::Disk(_) = prefix.kind()
+    {
+        let mut verbatim = std::ffi::OsString::from(r"\\?\");
+        verbatim.push(path);
+        path = verbatim.into();
+    }
+    Connection::open_with_flags_and_vfs(path, rusqlite::OpenFlags::default(), c"win32-longpath")
 }
 
 fn create(connection: &mut Connection) -> rusqlite::Result<()> {

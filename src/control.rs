@@ -20,5 +20,6 @@ pub mod request_id;
 pub mod signed;
 pub mod stamp;
 pub mod sync;
+pub mod text;
 pub mod ticket;
 pub mod tracker_info;

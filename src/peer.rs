@@ -59,7 +59,7 @@ use crate::control::names::{FileName, GroupName, UserName};
 use crate::control::reply::LoggedIn;
 use crate::control::request::Holder;
 use crate::control::tracker_info::TrackerAddress;
-use crate::runtime::listener::Listener;
+use crate::runtime::listener::{ListenError, Listener};
 use crate::runtime::stop::Stop;
 use crate::runtime::threads::{self, Threads};
 use crate::storage::folder::{DownloadFolder, FolderError, Remembered};
@@ -157,11 +157,8 @@ impl Config {
 
 #[derive(Debug, thiserror::Error)]
 pub enum PeerError {
-    #[error("cannot listen on {address}: {source}; is another program using the port?")]
-    Listen {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error(transparent)]
     Folder(#[from] FolderError),
     #[error(transparent)]
@@ -215,12 +212,10 @@ impl Peer {
     pub fn start(config: Config) -> Result<(Peer, Vec<String>), PeerError> {
         let folder = Arc::new(DownloadFolder::open(&config.download)?);
         let stop = Stop::new();
-        let listen = |source| PeerError::Listen {
-            address: config.listen,
-            source,
-        };
-        let listener = Listener::bind(config.listen, stop.clone()).map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let listener = Listener::bind(config.listen, stop.clone())?;
+        let address = listener
+            .local_addr()
+            .map_err(|source| ListenError::Other(config.listen, source))?;
         let mut rng = rand::rng();
         let peer_id = match &config.batch {
             Some(batch) => batch.peer_id,

@@ -2,6 +2,8 @@
 
 pub mod asking;
 pub mod batch;
+#[cfg(windows)]
+pub mod closing;
 pub mod completion;
 pub mod demo;
 pub mod groups;

@@ -50,7 +50,7 @@ use parking_lot::Mutex;
 
 use crate::control::reply::Stats;
 use crate::control::tracker_info::TrackerAddress;
-use crate::runtime::listener::{Listener, Waker};
+use crate::runtime::listener::{ListenError, Listener, Waker};
 use crate::runtime::stop::Stop;
 use crate::runtime::threads;
 use crate::runtime::workers::Workers;
@@ -73,15 +73,8 @@ pub struct Tracker {
 /// Why a tracker did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum TrackerError {
-    #[error("{0} is in use: is a tracker running there already? Stop it, or name another port")]
-    InUse(SocketAddr),
-    #[error("{0} is not an address of this machine: name one that is, or 0.0.0.0 for all")]
-    NotOurs(SocketAddr),
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        address: SocketAddr,
-        source: io::Error,
-    },
+    #[error(transparent)]
+    Listen(#[from] ListenError),
     #[error(transparent)]
     Store(#[from] StoreError),
     #[error("cannot start a thread: {0}")]
@@ -92,12 +85,8 @@ impl Tracker {
     pub fn start(config: Config) -> Result<Tracker, TrackerError> {
         let stop = Stop::new();
         let address = config.address;
-        let refuse = |source: io::Error| match source.kind() {
-            io::ErrorKind::AddrInUse => TrackerError::InUse(address),
-            io::ErrorKind::AddrNotAvailable => TrackerError::NotOurs(address),
-            _ => TrackerError::Listen { address, source },
-        };
-        let listener = Listener::bind(address, stop.clone()).map_err(refuse)?;
+        let refuse = |source| ListenError::Other(address, source);
+        let listener = Listener::bind(address, stop.clone())?;
         let address = listener.local_addr().map_err(refuse)?;
         let waker = listener.waker().map_err(refuse)?;
         let state = Arc::new(State::new(config, stop)?);

@@ -31,7 +31,7 @@ use mini_bittorrent::control::request::Request;
 use mini_bittorrent::control::stamp::{GroupId, Stamp};
 use mini_bittorrent::control::sync::{Hello, Standing, SyncMessage, Welcome};
 use mini_bittorrent::control::ticket::SignedTicket;
-use mini_bittorrent::control::tracker_info;
+use mini_bittorrent::control::{text, tracker_info};
 use mini_bittorrent::peer::noise::{self, Agreed, KeyPair};
 use mini_bittorrent::registry::batch::Batch;
 use mini_bittorrent::runtime::tls::shown_key;
@@ -330,7 +330,8 @@ fn http_answer(bytes: &[u8]) {
 }
 
 fn tracker_info_text(bytes: &[u8]) {
-    let _ = tracker_info::parse(&String::from_utf8_lossy(bytes));
+    let lossy = |_| String::from_utf8_lossy(bytes).into_owned();
+    let _ = tracker_info::parse(&text::decode(bytes).unwrap_or_else(lossy));
 }
 
 fn certificate(bytes: &[u8]) {

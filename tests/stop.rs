@@ -5,12 +5,14 @@ use std::fs;
 use std::io::{Seek, SeekFrom, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use mini_bittorrent::peer::view::Status;
 use mini_bittorrent::torrent::id::PieceHash;
 use mini_bittorrent::torrent::layout::Layout;
 use mini_bittorrent::torrent::metainfo::Metainfo;
+use mini_bittorrent::tracker::Tracker;
 
 use crate::support::peers::{
     self, Place, Program, any_port, free_port, make_file, start_peer, start_tracker, torrent_of,
@@ -19,6 +21,10 @@ use crate::support::peers::{
 
 /// What docs/ARCHITECTURE.md promises: an end within three seconds.
 const END: Duration = Duration::from_secs(3);
+
+/// Requests to end, Ctrl-C, and the terminal that is closed. On Windows: Ctrl-Break, Ctrl-C, and the
+/// console that is closed.
+const SIGNALS: [&str; 3] = ["TERM", "INT", "HUP"];
 
 /// Trackers of three bad kinds, on ports of our own.
 struct DeadTrackers {
@@ -58,7 +64,8 @@ fn assert_ends(mut peer: Program, doing: &str) {
     let status = peer.ended(END);
     println!("{doing}: ended after {:?}", since.elapsed());
     assert!(
-        status.code().is_some(),
+        // A signal that nobody takes, and a console that is closed too soon, leave others.
+        matches!(status.code(), Some(0 | 1)),
         "{doing}: {status}, {}",
         peer.said()
     );
@@ -92,7 +99,7 @@ fn signals_end_a_peer_whose_trackers_are_dead() {
     let _watchdog = watchdog(Duration::from_secs(60), "signals with dead trackers");
     let temp = tempfile::tempdir().unwrap();
     let dead = DeadTrackers::new();
-    for (nth, signal) in ["TERM", "INT"].into_iter().enumerate() {
+    for (nth, signal) in SIGNALS.into_iter().enumerate() {
         let place = Place::new(temp.path(), &format!("peer-{nth}"), &dead.addresses());
         let commands = "list_files; list_files; list_files; list_files";
         let ways: [&[&str]; 3] = [&["--no-prompt"], &[], &["-c", commands]];
@@ -118,7 +125,7 @@ fn a_signal_during_a_download_loses_nothing() {
     let file = make_file(temp.path(), "file.bin", 24 << 20);
     seed.run(&format!("upload_file {}", file.display()))
         .unwrap();
-    for ending in ["TERM", "INT", "quit", "end of input"] {
+    for ending in ["TERM", "INT", "HUP", "quit", "end of input"] {
         let place = Place::new(temp.path(), &format!("getter {ending}"), &[at]);
         let mut peer = place.start(&[]);
         for line in [SLOW, "download_file file.bin"] {
@@ -126,7 +133,7 @@ fn a_signal_during_a_download_loses_nothing() {
         }
         peer.line_with("Downloading");
         match ending {
-            "TERM" | "INT" => {
+            "TERM" | "INT" | "HUP" => {
                 peer.type_line("wait");
                 peer.percent(20);
                 peer.signal(ending);
@@ -172,7 +179,7 @@ fn a_service_is_ended_by_signals_and_goes_on_later() {
     let upload = format!("upload_file {}", file.display());
     let mut first = place.start(&["-c", &upload]);
     assert!(first.ended(Duration::from_secs(30)).success());
-    for (nth, signal) in ["TERM", "INT"].into_iter().enumerate() {
+    for (nth, signal) in SIGNALS.into_iter().enumerate() {
         let seed = place.start(&["--no-prompt"]);
         let mut getter = start_peer(&[at], &temp.path().join(format!("getter-{nth}")));
         getter.run("download_file file.bin").unwrap();
@@ -180,12 +187,44 @@ fn a_service_is_ended_by_signals_and_goes_on_later() {
         assert!(
             fs::read(getter.peer.folder().join("file.bin")).unwrap() == fs::read(&file).unwrap()
         );
+        drop(getter);
+        let holders = held_by(&tracker);
         seed.signal(signal);
         assert_ends(seed, &format!("SIG{signal} to a service"));
+        let left = held_by(&tracker);
+        assert_eq!(left, holders - 1, "SIG{signal}: the tracker was told");
     }
     let again = start_peer(&[], &place.folder);
     assert_eq!(view(&again).status, Status::Seeding);
-    assert_eq!(view(&again).uploaded, 8 << 20, "what two got is remembered");
+    assert_eq!(
+        view(&again).uploaded,
+        12 << 20,
+        "what three got is remembered"
+    );
+}
+
+/// How many a tracker has in the swarm of its only file.
+fn held_by(tracker: &Tracker) -> usize {
+    let members = tracker.state().members("file.bin");
+    members.map_or(0, |members| members.len())
+}
+
+#[test]
+fn a_tracker_is_ended_by_signals_with_and_without_a_prompt() {
+    let _watchdog = watchdog(Duration::from_secs(60), "ending trackers");
+    let temp = tempfile::tempdir().unwrap();
+    for signal in SIGNALS {
+        for way in [&["--no-prompt"][..], &[]] {
+            let name = format!("{signal}-{}", way.len());
+            let place = Place::new(temp.path(), &name, &[any_port()]);
+            let mut command = Command::new(env!("CARGO_BIN_EXE_tracker"));
+            command.current_dir(&place.folder).args(way);
+            let tracker = Program::start(command);
+            tracker.line_with("listening on");
+            tracker.signal(signal);
+            assert_ends(tracker, &format!("SIG{signal} to a tracker {way:?}"));
+        }
+    }
 }
 
 /// A file of zeros that takes no room and long to hash, and its torrent.

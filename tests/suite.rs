@@ -9,6 +9,7 @@ mod support;
 mod asking;
 mod attacks;
 mod batch;
+mod console;
 mod defects;
 mod defects_asking;
 mod defects_batch;

@@ -331,6 +331,10 @@ mod tests {
         check("a \"b c\" d\r", "a|b c|d +0");
         check(r#"a "" "say ""hi""" """""#, r#"a||say "hi"|" +0"#);
         check(r#"up "C:\My Files\x.iso""#, r"up|C:\My Files\x.iso +0");
+        check(r"up C:\Users\ann\x.iso", r"up|C:\Users\ann\x.iso +0");
+        check(r#"up "C:\My Files\" cs101"#, r"up|C:\My Files\|cs101 +0");
+        check(r#"up "\\server\my share\x""#, r"up|\\server\my share\x +0");
+        check(r"up \\server\share\x", r"up|\\server\share\x +0");
         check("a +5", "a +5");
         check("+0", " +0");
         check("a \"+5\"", "a|+5 +0");

@@ -93,8 +93,6 @@ impl Word<'_> {
 
 /// The trackers that the text names: at least one.
 pub fn parse(text: &str) -> Result<Vec<TrackerAddress>, TrackerInfoError> {
-    // Windows editors like to begin with it.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut trackers: Vec<TrackerAddress> = Vec::new();
     let mut lines = text
         .lines()
@@ -265,7 +263,7 @@ mod tests {
     fn reads_every_form() {
         check("127.0.0.1:6000", "127.0.0.1:6000");
         check(
-            "\u{feff}# ours\r\n\r\n 10.0.0.1 6000 # first\r\nlocalhost:0\r\n",
+            "# ours\r\n\r\n 10.0.0.1 6000 # first\r\nlocalhost:0\r\n",
             "10.0.0.1:6000, localhost:0",
         );
         check(

@@ -17,6 +17,45 @@ const REST: Duration = Duration::from_millis(100);
 /// How long waking our own `accept` may take.
 const WAKE: Duration = Duration::from_millis(500);
 
+/// Why nobody can be listened to at an address.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error(
+        "port {port} is taken by another program: {0} is in use. Stop it, or name another port",
+        port = .0.port()
+    )]
+    Taken(SocketAddr),
+    /// On Unix a low port; on Windows one that the system has set aside, or that another program has
+    /// for itself alone.
+    #[error(
+        "port {port} may not be used here ({1}): name another one, from 1024 on{RESERVED}",
+        port = .0.port()
+    )]
+    NotAllowed(SocketAddr, #[source] io::Error),
+    #[error("{0} is not an address of this machine: name one that is, or 0.0.0.0 for all")]
+    NotOurs(SocketAddr),
+    #[error("cannot listen on {0}: {1}")]
+    Other(SocketAddr, #[source] io::Error),
+}
+
+/// How to see which ports the system keeps.
+const RESERVED: &str = if cfg!(windows) {
+    ", that is not in the list of `netsh interface ipv4 show excludedportrange tcp`"
+} else {
+    ""
+};
+
+impl ListenError {
+    fn new(address: SocketAddr, source: io::Error) -> ListenError {
+        match source.kind() {
+            io::ErrorKind::AddrInUse => ListenError::Taken(address),
+            io::ErrorKind::AddrNotAvailable => ListenError::NotOurs(address),
+            io::ErrorKind::PermissionDenied => ListenError::NotAllowed(address, source),
+            _ => ListenError::Other(address, source),
+        }
+    }
+}
+
 pub struct Listener {
     socket: TcpListener,
     stop: Stop,
@@ -31,14 +70,19 @@ pub struct Waker {
 
 impl Listener {
     /// Listens on `address`; port 0 lets the system choose.
-    pub fn bind(address: SocketAddr, stop: Stop) -> io::Result<Listener> {
+    pub fn bind(address: SocketAddr, stop: Stop) -> Result<Listener, ListenError> {
+        let socket = Self::listen(address).map_err(|error| ListenError::new(address, error))?;
+        Ok(Listener { socket, stop })
+    }
+
+    fn listen(address: SocketAddr) -> io::Result<TcpListener> {
         let socket = Socket::new(
             Domain::for_address(address),
             Type::STREAM,
             Some(Protocol::TCP),
         )?;
-        // On Unix this only skips the wait after our own last run; on Windows it would let
-        // another program steal the port.
+        // On Unix this only skips the wait after our own last run. On Windows it would let another
+        // program steal the port; docs/WINDOWS.md says what keeps others out.
         #[cfg(unix)]
         socket.set_reuse_address(true)?;
         if address.is_ipv6() && address.ip().is_unspecified() {
@@ -46,10 +90,7 @@ impl Listener {
         }
         socket.bind(&address.into())?;
         socket.listen(BACKLOG)?;
-        Ok(Listener {
-            socket: socket.into(),
-            stop,
-        })
+        Ok(socket.into())
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -105,6 +146,37 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_port_belongs_to_one_program() {
+        for address in ["127.0.0.1:0", "0.0.0.0:0"] {
+            let bind = |address| Listener::bind(address, Stop::new());
+            let first = bind(address.parse().unwrap()).unwrap();
+            let address = first.local_addr().unwrap();
+            let error = bind(address).err().expect("there are two").to_string();
+            let port = address.port();
+            let expect = format!("port {port} is taken by another program: {address} is in use");
+            assert!(error.starts_with(&expect), "{error}");
+            drop(first);
+            bind(address).map(drop).expect("it is free again");
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        let check = |kind: io::ErrorKind, expect: &str| {
+            let address = "10.1.2.3:700".parse().unwrap();
+            let error = ListenError::new(address, kind.into()).to_string();
+            assert!(error.contains(expect), "{error}");
+        };
+        check(io::ErrorKind::AddrInUse, "port 700 is taken");
+        check(io::ErrorKind::PermissionDenied, "port 700 may not be used");
+        check(
+            io::ErrorKind::AddrNotAvailable,
+            "10.1.2.3:700 is not an address of this machine",
+        );
+        check(io::ErrorKind::OutOfMemory, "cannot listen on 10.1.2.3:700");
+    }
 
     #[test]
     fn accept_ends_when_told() {

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 use std::fs;
-use std::path::{MAIN_SEPARATOR, Path};
+use std::path::Path;
 
 use rustyline::completion::{Completer, Pair};
 use rustyline::highlight::Highlighter;
@@ -12,6 +12,7 @@ use rustyline::{Context, Helper};
 
 use crate::control::command::{self, Arg, Command, Kind, Place, Presence};
 use crate::control::frame::quote_word;
+use crate::storage::names::Platform;
 
 /// What the prompt's owner knows of the things that an argument can be: names of files, groups.
 /// The second argument are the words before it.
@@ -31,6 +32,7 @@ pub struct Completion {
     place: Place,
     names: Names,
     pub typing: Typing,
+    platform: Platform,
 }
 
 impl Completion {
@@ -39,6 +41,7 @@ impl Completion {
             place,
             names,
             typing: Typing::Command,
+            platform: Platform::here(),
         }
     }
 
@@ -115,7 +118,7 @@ impl Completion {
     fn candidates(&self, line: &str) -> (usize, Vec<Pair>) {
         match self.typing {
             Typing::Command => {}
-            Typing::Path => return (0, whole_lines(line)),
+            Typing::Path => return (0, whole_lines(line, self.platform)),
             Typing::Answer => return (0, Vec::new()),
         }
         let typed = typed(line);
@@ -135,7 +138,7 @@ impl Completion {
             }
             pairs
         };
-        pairs.retain(|pair| pair.display.starts_with(&typed.last));
+        pairs.retain(|pair| begins(&pair.display, &typed.last, self.platform));
         pairs.sort_by(|a, b| a.display.cmp(&b.display));
         pairs.dedup_by(|a, b| a.display == b.display);
         (typed.last_start, pairs)
@@ -148,11 +151,14 @@ impl Completion {
         };
         match kind {
             Kind::Path | Kind::PathOrGroup | Kind::Destination => {
-                let mut pairs = paths(&typed.last, |_| true);
+                let mut pairs = paths(&typed.last, self.platform, |_| true);
                 pairs.extend(names());
                 pairs
             }
-            Kind::TorrentFile => paths(&typed.last, |name| name.ends_with(".torrent")),
+            Kind::TorrentFile => {
+                let is_torrent = |name: &str| name.ends_with(".torrent");
+                paths(&typed.last, self.platform, is_torrent)
+            }
             Kind::OneOf(words) => words.iter().map(|value| word(value)).collect(),
             Kind::Command => command::commands(self.place)
                 .map(|c| word(c.name))
@@ -171,9 +177,9 @@ fn word(text: &str) -> Pair {
 }
 
 /// Paths as they are, without quotes or a space behind: nothing else is on the line.
-fn whole_lines(line: &str) -> Vec<Pair> {
-    let mut paths = paths(line, |_| true);
-    paths.retain(|pair| pair.display.starts_with(line));
+fn whole_lines(line: &str, platform: Platform) -> Vec<Pair> {
+    let mut paths = paths(line, platform, |_| true);
+    paths.retain(|pair| begins(&pair.display, line, platform));
     for pair in &mut paths {
         pair.replacement.clone_from(&pair.display);
     }
@@ -181,11 +187,8 @@ fn whole_lines(line: &str) -> Vec<Pair> {
 }
 
 /// Files that `keep`, and folders, which go on.
-fn paths(last: &str, keep: impl Fn(&str) -> bool) -> Vec<Pair> {
-    let (folder, begin) = match last.rfind(std::path::is_separator) {
-        Some(at) => last.split_at(at + 1),
-        None => ("", last),
-    };
+fn paths(last: &str, platform: Platform, keep: impl Fn(&str) -> bool) -> Vec<Pair> {
+    let (folder, begin) = split_path(last, platform);
     let read = fs::read_dir(if folder.is_empty() {
         Path::new(".")
     } else {
@@ -199,22 +202,53 @@ fn paths(last: &str, keep: impl Fn(&str) -> bool) -> Vec<Pair> {
         if hidden || !(is_folder || keep(&name)) {
             return None;
         }
-        let path = format!("{folder}{name}");
-        if !is_folder {
-            return Some(word(&path));
+        match is_folder {
+            true => Some(folder_in(folder, &name, platform)),
+            false => Some(word(&format!("{folder}{name}"))),
         }
-        // On Windows both kinds are typed: it goes on as it began.
-        let separator = folder.chars().next_back().unwrap_or(MAIN_SEPARATOR);
-        let path = format!("{path}{separator}");
-        // The closing quote is left out: more of the path follows.
-        let quoted = quote_word(&path);
-        let replacement = quoted.strip_suffix('"').unwrap_or(&quoted).to_string();
-        Some(Pair {
-            display: path,
-            replacement,
-        })
     };
     entries.filter_map(pair).collect()
+}
+
+/// A folder of `folder`: more of the path follows.
+fn folder_in(folder: &str, name: &str, platform: Platform) -> Pair {
+    // On Windows both kinds are typed: it goes on as it began.
+    let last = folder.chars().next_back();
+    let separator = match (last.filter(|c| is_separator(*c, platform)), platform) {
+        (Some(separator), _) => separator,
+        (None, Platform::Unix) => '/',
+        (None, Platform::Windows) => '\\',
+    };
+    let display = format!("{folder}{name}{separator}");
+    // The closing quote is left out.
+    let quoted = quote_word(&display);
+    let replacement = quoted.strip_suffix('"').unwrap_or(&quoted).to_string();
+    Pair {
+        display,
+        replacement,
+    }
+}
+
+/// The folder of a path, with what separates it, and the beginning of a name in it.
+fn split_path(typed: &str, platform: Platform) -> (&str, &str) {
+    let drive = match (platform, typed.as_bytes()) {
+        (Platform::Windows, [letter, b':', ..]) if letter.is_ascii_alphabetic() => 2,
+        _ => 0,
+    };
+    let separator = typed.rfind(|c| is_separator(c, platform));
+    typed.split_at(separator.map_or(drive, |at| at + 1))
+}
+
+fn is_separator(c: char, platform: Platform) -> bool {
+    c == '/' || platform == Platform::Windows && c == '\\'
+}
+
+/// Whether a word can be what is being typed. On Windows nobody minds capital letters.
+fn begins(word: &str, typed: &str, platform: Platform) -> bool {
+    match platform {
+        Platform::Unix => word.starts_with(typed),
+        Platform::Windows => word.to_lowercase().starts_with(&typed.to_lowercase()),
+    }
 }
 
 impl Completer for Completion {
@@ -311,6 +345,43 @@ mod tests {
             complete(&format!("add {base}a")),
             format!("4: {base}a.torrent ")
         );
+    }
+
+    #[test]
+    fn paths_of_windows_are_split_and_go_on_with_backslashes() {
+        use Platform::{Unix, Windows};
+        for (typed, platform, expect) in [
+            (r"C:\Users\ann\my le", Windows, (r"C:\Users\ann\", "my le")),
+            (r"C:\", Windows, (r"C:\", "")),
+            ("C:/Users/an", Windows, ("C:/Users/", "an")),
+            (r"\\server\share\x", Windows, (r"\\server\share\", "x")),
+            // In the folder where that drive is just now.
+            ("C:not", Windows, ("C:", "not")),
+            ("notes.txt", Windows, ("", "notes.txt")),
+            (r"a\b/c:d\e", Unix, (r"a\b/", r"c:d\e")),
+            ("C:not", Unix, ("", "C:not")),
+        ] {
+            assert_eq!(split_path(typed, platform), expect, "{typed}");
+        }
+        for (folder, name, platform, expect) in [
+            (r"C:\Users\", "ann", Windows, r"C:\Users\ann\"),
+            (r"C:\Users\", "my dir", Windows, "\"C:\\Users\\my dir\\"),
+            ("C:/Users/", "ann", Windows, "C:/Users/ann/"),
+            ("C:", "ann", Windows, r"C:ann\"),
+            ("", "ann", Windows, r"ann\"),
+            ("", r"back\slash", Unix, r"back\slash/"),
+        ] {
+            assert_eq!(folder_in(folder, name, platform).replacement, expect);
+        }
+    }
+
+    #[test]
+    fn capital_letters_matter_where_they_do_on_the_disk() {
+        let path = r"C:\Users\Änne";
+        assert!(begins(path, r"c:\users\än", Platform::Windows));
+        assert!(!begins(path, r"c:\users\b", Platform::Windows));
+        assert!(begins(path, r"C:\Users\Ä", Platform::Unix));
+        assert!(!begins(path, r"c:\users\än", Platform::Unix));
     }
 
     #[test]

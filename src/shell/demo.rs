@@ -22,6 +22,7 @@ use sha2::{Digest, Sha256};
 use crate::runtime::threads;
 
 use super::interrupt::Interrupt;
+use super::screen;
 use super::sharing::UPLOADED;
 use super::units;
 
@@ -286,7 +287,7 @@ impl Swarm<'_> {
         downloaders: &mut [Process],
         names: &HashMap<String, String>,
     ) -> Result<Vec<Vec<Gift>>, DemoError> {
-        let all = MultiProgress::new();
+        let all = MultiProgress::with_draw_target(screen::bars());
         let bars: Vec<ProgressBar> = downloaders
             .iter()
             .map(|peer| {

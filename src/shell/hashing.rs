@@ -14,7 +14,7 @@ use crate::storage::Storage;
 use crate::torrent::id::FileHash;
 
 use super::peer_shell::{PeerShell, ShellError};
-use super::screen::say;
+use super::screen::{bars, say};
 
 /// How often bars are drawn and Ctrl-C is looked for.
 const REFRESH: Duration = Duration::from_millis(100);
@@ -70,5 +70,7 @@ fn bar(what: &'static str, total: u64) -> ProgressBar {
     let style = ProgressStyle::with_template(template)
         .unwrap_or_else(|_| ProgressStyle::default_bar())
         .progress_chars("=> ");
-    ProgressBar::new(total).with_style(style).with_prefix(what)
+    ProgressBar::with_draw_target(Some(total), bars())
+        .with_style(style)
+        .with_prefix(what)
 }

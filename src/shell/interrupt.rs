@@ -44,6 +44,8 @@ impl Interrupt {
         let interrupt = Arc::new(Interrupt::new());
         let handler = interrupt.clone();
         ctrlc::set_handler(move || handler.trigger())?;
+        #[cfg(windows)]
+        super::closing::trigger_on_close(interrupt.clone()).map_err(ctrlc::Error::System)?;
         Ok(interrupt)
     }
 

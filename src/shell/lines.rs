@@ -6,8 +6,12 @@
 //! not joined when a signal ends the program in the middle of a line: it holds nothing, and the
 //! terminal is given back by [`Lines`].
 
+#[cfg(windows)]
+use std::io::IsTerminal;
 use std::io::{self, BufRead};
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crossbeam_channel::{Receiver, Sender, bounded, select};
 use rustyline::error::ReadlineError;
@@ -17,12 +21,12 @@ use zeroize::Zeroizing;
 
 use crate::control::command::{self, Place};
 use crate::control::frame::{quote_word, split_words};
+use crate::control::text::without_mark;
 use crate::runtime::threads;
 
 use super::completion::{Completion, Typing};
 use super::interrupt::Interrupt;
-use super::screen::Screen;
-use super::screen::say;
+use super::screen::{Screen, complain, say};
 
 /// How a prompt shall be.
 pub struct Prompt {
@@ -57,6 +61,8 @@ pub enum Next {
 pub struct Lines {
     ask: Sender<Option<Question>>,
     answers: Receiver<Option<Zeroizing<String>>>,
+    /// The input could not be read to its end.
+    broken: Arc<AtomicBool>,
     screen: Screen,
     terminal: Terminal,
 }
@@ -79,6 +85,7 @@ impl Lines {
         Ok(Lines {
             ask,
             answers,
+            broken: Arc::default(),
             screen,
             terminal,
         })
@@ -91,10 +98,18 @@ impl Lines {
     pub fn from_stdin(screen: Screen) -> io::Result<Lines> {
         let (ask, asked) = bounded(1);
         let (answer, answers) = bounded(1);
+        let broken = Arc::new(AtomicBool::new(false));
+        let told = broken.clone();
         threads::spawn("prompt", None, move || {
-            let mut lines = io::stdin().lock().lines();
+            let mut input = io::stdin().lock();
+            let mut first = true;
             for _ in asked {
-                let line = lines.next().and_then(Result::ok).map(Zeroizing::new);
+                let line = read_line(&mut input, std::mem::take(&mut first));
+                let line = line.unwrap_or_else(|error| {
+                    complain(&format!("standard input cannot be read: {error}"));
+                    told.store(true, Ordering::SeqCst);
+                    None
+                });
                 if answer.send(line).is_err() {
                     return;
                 }
@@ -103,9 +118,15 @@ impl Lines {
         Ok(Lines {
             ask,
             answers,
+            broken,
             screen,
             terminal: Terminal::remember(),
         })
+    }
+
+    /// The end was none: what followed could not be read, which was told.
+    pub fn are_broken(&self) -> bool {
+        self.broken.load(Ordering::SeqCst)
     }
 
     /// The next line; shows the prompt until it comes.
@@ -155,7 +176,10 @@ fn edit_lines(
         // The first time there is none.
         let _ = editor.load_history(history);
     }
-    screen.attach(Box::new(editor.create_external_printer()?))?;
+    // A dumb terminal has none: there, what is printed meanwhile goes through the line.
+    if let Ok(printer) = editor.create_external_printer() {
+        screen.attach(Box::new(printer))?;
+    }
     for question in asked {
         let (text, typing) = match &question {
             None => (prompt.text, Typing::Command),
@@ -189,6 +213,17 @@ fn edit_lines(
     Ok(())
 }
 
+/// The next line of a script, without its end; None at the end. The first may have a mark.
+fn read_line(input: &mut impl BufRead, first: bool) -> io::Result<Option<Zeroizing<String>>> {
+    let mut line = Zeroizing::new(String::new());
+    if input.read_line(&mut line)? == 0 {
+        return Ok(None);
+    }
+    let text = line.trim_end_matches(['\r', '\n']);
+    let text = if first { without_mark(text) } else { text };
+    Ok(Some(Zeroizing::new(text.to_string())))
+}
+
 /// What the history keeps of a line: no password.
 fn kept(place: Place, line: &str) -> Option<String> {
     let words = Zeroizing::new(split_words(line).ok()?);
@@ -219,12 +254,34 @@ impl Terminal {
         }
     }
 
-    /// The console's modes end with the process that set them.
     #[cfg(not(unix))]
     fn remember() -> Terminal {
         Terminal {}
     }
 
+    /// The console stays as it is when a program ends: what is typed would not be shown. This is how
+    /// every console begins.
     #[cfg(not(unix))]
-    fn restore(&self) {}
+    fn restore(&self) {
+        if io::stdin().is_terminal() {
+            let _ = crossterm::terminal::disable_raw_mode();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_a_script_end_as_any_system_ends_them() {
+        let mut input = "\u{feff}list_files\r\nquit\n\n\u{feff}x".as_bytes();
+        let mut lines = Vec::new();
+        while let Some(line) = read_line(&mut input, lines.is_empty()).unwrap() {
+            lines.push(line.to_string());
+        }
+        assert_eq!(lines, ["list_files", "quit", "", "\u{feff}x"]);
+        // As cmd.exe pipes an umlaut.
+        assert!(read_line(&mut &b"upload_file \x84.txt\r\n"[..], true).is_err());
+    }
 }

@@ -13,6 +13,7 @@ use clap::Parser;
 use zeroize::Zeroizing;
 
 use crate::control::command::Place;
+use crate::control::text::decode;
 use crate::control::tracker_info::{self, TrackerAddress};
 use crate::peer::{Config, Peer};
 use crate::runtime::threads;
@@ -186,7 +187,7 @@ pub fn read_tracker_info(path: &Path) -> Result<Vec<TrackerAddress>, ShellError>
         path: path.to_path_buf(),
         source,
     };
-    let text = match fs::read_to_string(path) {
+    let bytes = match fs::read(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let text = format!(
                 "there is no {}: it names the trackers, one a line, such as 127.0.0.1:6000",
@@ -196,8 +197,10 @@ pub fn read_tracker_info(path: &Path) -> Result<Vec<TrackerAddress>, ShellError>
         }
         result => result.map_err(failed)?,
     };
-    tracker_info::parse(&text)
-        .map_err(|error| ShellError::Other(format!("{}: {error}", path.display())))
+    let wrong =
+        |error: &dyn std::fmt::Display| ShellError::Other(format!("{}: {error}", path.display()));
+    let text = decode(&bytes).map_err(|error| wrong(&error))?;
+    tracker_info::parse(&text).map_err(|error| wrong(&error))
 }
 
 fn serve(mut shell: PeerShell, args: &Args, screen: &Screen) -> ExitCode {
@@ -240,7 +243,7 @@ fn run_commands(shell: &mut PeerShell, args: &Args, screen: &Screen) -> io::Resu
             Next::Line(line) => Some(line),
             Next::End | Next::Signal => None,
         };
-        script(shell, std::iter::from_fn(next), args.menu)
+        script(shell, std::iter::from_fn(next), args.menu) && !lines.are_broken()
     };
     shell.watch = None;
     // The news end with the engine.

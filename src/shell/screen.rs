@@ -7,6 +7,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use crossbeam_channel::{Sender, bounded};
+use indicatif::ProgressDrawTarget;
 use parking_lot::Mutex;
 use rustyline::ExternalPrinter;
 
@@ -29,6 +30,36 @@ pub fn print_line(text: &str) {
 /// An error of a command, to standard error: in one piece, because news may come at the same time.
 pub fn complain(error: &dyn std::fmt::Display) {
     let _ = io::stderr().write_all(format!("{error}\n").as_bytes());
+}
+
+/// Whether bars can be drawn on the terminal, for which the cursor is moved about. A dumb one cannot; a
+/// console of Windows can if it understands escape codes.
+pub fn can_draw() -> bool {
+    let term = std::env::var("TERM");
+    !is_dumb(term.as_deref().unwrap_or_default()) && understands_escape_codes()
+}
+
+/// What TERM says of a terminal that knows nothing but text.
+fn is_dumb(term: &str) -> bool {
+    term.eq_ignore_ascii_case("dumb")
+}
+
+#[cfg(windows)]
+fn understands_escape_codes() -> bool {
+    crossterm::ansi_support::supports_ansi()
+}
+
+#[cfg(not(windows))]
+fn understands_escape_codes() -> bool {
+    true
+}
+
+/// Where bars go.
+pub fn bars() -> ProgressDrawTarget {
+    match can_draw() {
+        true => ProgressDrawTarget::stderr(),
+        false => ProgressDrawTarget::hidden(),
+    }
 }
 
 /// Texts that may wait for the prompt; further ones are lost.
@@ -97,5 +128,17 @@ impl Screen {
             // Nobody is left to tell that standard error is gone.
             let _ = io::stderr().write_all(line.as_bytes());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dumb_terminals_are_told_from_others() {
+        assert!(is_dumb("dumb") && is_dumb("DUMB"));
+        // Windows sets none.
+        assert!(!is_dumb("xterm-256color") && !is_dumb(""));
     }
 }

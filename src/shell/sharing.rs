@@ -584,7 +584,9 @@ pub fn in_upload_folder(upload: &Path) -> Vec<String> {
 
 /// `~` at the beginning is the user's home.
 pub fn expand(typed: &str) -> PathBuf {
-    match (typed.strip_prefix("~/"), std::env::home_dir()) {
+    let rest = typed.strip_prefix('~');
+    let rest = rest.and_then(|rest| rest.strip_prefix(std::path::is_separator));
+    match (rest, std::env::home_dir()) {
         (Some(rest), Some(home)) => home.join(rest),
         _ => PathBuf::from(typed),
     }

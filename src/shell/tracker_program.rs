@@ -163,7 +163,7 @@ fn take_commands(room: &Room<'_>, lines: &Lines, interrupt: &Interrupt, terminal
         }
         interrupt.forget();
     }
-    good
+    good && !lines.are_broken()
 }
 
 fn run_line(room: &Room<'_>, line: &str) -> Result<Flow, ShellError> {

@@ -11,7 +11,7 @@ use crate::peer::view::{Status, TorrentView};
 use crate::torrent::id::InfoHash;
 
 use super::peer_shell::{PeerShell, ShellError};
-use super::screen::say;
+use super::screen::{self, say};
 use super::{listing, units};
 
 /// How often bars move.
@@ -21,7 +21,7 @@ const TELL: Duration = Duration::from_millis(200);
 
 /// Live bars until a key is pressed.
 pub fn progress(shell: &mut PeerShell) -> Result<String, ShellError> {
-    if !shell.terminal {
+    if !has_bars(shell) {
         return Ok(listing::show_downloads(&shell.peer.torrents()?));
     }
     if shell.peer.torrents()?.is_empty() {
@@ -52,6 +52,11 @@ pub fn progress(shell: &mut PeerShell) -> Result<String, ShellError> {
     Ok(String::new())
 }
 
+/// Whether somebody looks, and bars can be drawn.
+fn has_bars(shell: &PeerShell) -> bool {
+    shell.terminal && screen::can_draw()
+}
+
 /// Waits a moment for a key.
 fn key_pressed() -> bool {
     if !event::poll(REFRESH).unwrap_or(true) {
@@ -74,7 +79,7 @@ pub fn wait(shell: &mut PeerShell) -> Result<String, ShellError> {
             .iter()
             .filter(|torrent| torrent.is_under_way())
             .collect();
-        if shell.terminal {
+        if has_bars(shell) {
             bars.show(&torrents);
         } else {
             under_way
@@ -129,7 +134,7 @@ struct Bars {
 impl Bars {
     fn new() -> Bars {
         Bars {
-            all: MultiProgress::new(),
+            all: MultiProgress::with_draw_target(screen::bars()),
             bars: HashMap::new(),
         }
     }

@@ -20,6 +20,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
+use crate::control::text::decode;
 use crate::storage::names::{Platform, safe_name};
 
 use super::rank::MAX_SIZE;
@@ -177,12 +178,8 @@ pub fn read(path: &Path) -> Result<Input, InputError> {
 
 /// The input that the text of a file says; else the line, from 1, and what is wrong with it.
 pub fn parse(text: &[u8]) -> Result<Input, (usize, Problem)> {
-    let text = std::str::from_utf8(text).map_err(|error| {
-        let before = &text[..error.valid_up_to()];
-        let line = 1 + before.iter().filter(|byte| **byte == b'\n').count();
-        (line, Problem::NotText)
-    })?;
-    let mut lines = Lines::of(text);
+    let text = decode(text).map_err(|error| (error.line, Problem::NotText))?;
+    let mut lines = Lines::of(&text);
     let mut input = Input::default();
     let mut names = Names::default();
     for _ in 0..lines.count(Expected::OwnedCount)? {
@@ -222,8 +219,7 @@ struct Lines<'a> {
 
 impl<'a> Lines<'a> {
     fn of(text: &'a str) -> Lines<'a> {
-        // Editors on Windows like to begin a file with it.
-        let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_end();
+        let text = text.trim_end();
         let lines = text.lines().enumerate();
         Lines {
             rest: Box::new(lines.map(|(i, line)| (i + 1, line.trim_end()))),

@@ -9,6 +9,7 @@ pub mod classic;
 pub mod command;
 pub mod frame;
 pub mod key;
+pub mod knock;
 pub mod muster;
 pub mod names;
 pub mod news;

@@ -12,6 +12,8 @@
 //! | `events` | the stream from our tracker: news, questions | `read` | the account closes |
 //! | `answer` | what was hashed because a tracker has asked for it | channel of questions | sender dropped |
 //! | `ask-N` | one question to one tracker | `read` | answered, or too late |
+//! | `knock-N` | one knock at somebody, because a tracker asks for it | `connect` | done, or too late |
+//! | `check-N` | one look at our own port, a tracker or a peer | `connect`, `read` | done, or too late |
 //! | `disk` | the records in the download folder | channel of jobs, a clock | sender dropped |
 //!
 //! Not here: what people see of it (the shell), and the rules it follows (`torrent`).
@@ -30,8 +32,11 @@ pub mod engine;
 pub mod engine_link;
 pub mod events;
 pub mod hashing;
+pub mod knocker;
+pub mod knocks;
 pub mod managed;
 pub mod membership;
+pub mod network;
 pub mod noise;
 pub mod opening;
 pub mod rate_limit;
@@ -84,8 +89,11 @@ use engine::{Addition, Command, Engine, EngineError, Input};
 use engine_link::{EngineLink, new_beginning};
 use events::{Events, Told};
 use hashing::HashPool;
+use knocker::Knocker;
+use knocks::ExpectedKnocks;
 use managed::{Beginning, Identity};
 use membership::{Membership, Unusable};
+use network::{Here, Network};
 use noise::NoiseError;
 use opening::GIVE_UP_POLL;
 use rate_limit::RateLimit;
@@ -201,6 +209,8 @@ pub struct Peer {
     /// Who answers us.
     pub trackers: Arc<Trackers>,
     notes: Option<Sender<Note>>,
+    /// Who may call without meaning a torrent.
+    expected: Arc<ExpectedKnocks>,
     pub limits: Arc<Limits>,
     pub pool: Arc<HashPool>,
     pub open_files: Arc<OpenFiles>,
@@ -295,7 +305,15 @@ impl Peer {
             engine: inputs.clone(),
         };
         let engine = threads::spawn("engine", None, move || engine.run())?;
-        let acceptor = Acceptor::start(listener, membership.clone(), inputs.clone(), stop.clone())?;
+        let expected = Arc::<ExpectedKnocks>::default();
+        let acceptor = Acceptor::start(
+            listener,
+            membership.clone(),
+            expected.clone(),
+            inputs.clone(),
+            stop.clone(),
+        )?;
+        let knocker = Knocker::new(peer_id, expected.clone());
         let mut peer = Peer {
             identity,
             folder,
@@ -311,6 +329,7 @@ impl Peer {
             membership,
             trackers,
             notes,
+            expected,
             limits,
             pool,
             open_files,
@@ -325,7 +344,7 @@ impl Peer {
         }
         // Questions come from now on: what is a group's is known. A batch run has no news.
         if !in_batch {
-            peer.events = Some(Events::start(contacts, told)?);
+            peer.events = Some(Events::start(contacts, told, knocker)?);
         }
         Ok((peer, notices))
     }
@@ -654,6 +673,19 @@ impl Peer {
         let asked = asking::ask(trackers, file, self.peer_id(), stop);
         asking(None)?;
         Ok(asked)
+    }
+
+    /// Finds out what we can connect to, and who can connect to us: some seconds, less if `stop` is
+    /// requested.
+    pub fn look_at_network(&self, stop: &Stop) -> Result<Network, PeerError> {
+        let here = Here {
+            bound: self.address,
+            peer_id: self.peer_id(),
+            trackers: self.trackers.list(),
+            peers: self.ask(|reply| Command::Addresses { reply })?,
+            expected: self.expected.clone(),
+        };
+        Ok(network::look(here, stop))
     }
 
     pub fn pause(&self, info_hash: InfoHash) -> Result<(), PeerError> {

@@ -6,6 +6,7 @@
 //! and how a request is answered.
 
 pub mod access;
+pub mod allowance;
 pub mod answered;
 pub mod attempts;
 pub mod batch;

@@ -4,6 +4,7 @@
 //! Not here: what the threads do.
 
 pub mod channel;
+pub mod knock;
 pub mod listener;
 pub mod stop;
 pub mod stream;

@@ -14,6 +14,7 @@ pub mod lines;
 pub mod listing;
 pub mod log_lines;
 pub mod menu;
+pub mod network;
 pub mod news;
 pub mod offering;
 pub mod other_names;

@@ -29,6 +29,7 @@ pub mod group_door;
 pub mod http_door;
 pub mod hub;
 pub mod identity;
+pub mod knock_door;
 pub mod known;
 pub mod link;
 pub mod neighbours;
@@ -163,6 +164,7 @@ impl Drop for Tracker {
         self.state.hub.close();
         self.state.questions.lock().close_all();
         self.state.answered.notify_all();
+        self.state.knocking.close();
         self.state.neighbours.close();
         let links = std::mem::take(&mut *self.links.lock());
         for link in links {

@@ -20,6 +20,7 @@ use mini_bittorrent::announce::scrape::{ScrapeRequest, ScrapeResponse};
 use mini_bittorrent::control::classic::{self, Letters};
 use mini_bittorrent::control::frame::read_frame;
 use mini_bittorrent::control::key::{PeerKey, TrackerKey};
+use mini_bittorrent::control::knock::Knocks;
 use mini_bittorrent::control::names::{FileName, GroupName, UserName};
 use mini_bittorrent::control::news::NewsLine;
 use mini_bittorrent::control::password::Password;
@@ -115,6 +116,8 @@ const DECODERS: &[Decoder] = &[
         b"accept_request CS101 bob\n",
         b"subscribe 190abcd0001-2\n",
         b"ask \"a: b\" -mb0010-abcdefghijkl\n",
+        b"knock 7600 0123456789abcdef0123456789abcdef01234567\n",
+        b"knocked 00000000000000ff unreachable\n",
         b"hashing 00000000000000ff 5 -mb0010-abcdefghijkl 7600\n",
         b"announce 0123456789abcdef0123456789abcdef01234567 -mb0010-abcdefghijkl 7600 1 2 3 completed 50 cs101\n",
     ]),
@@ -131,10 +134,12 @@ const DECODERS: &[Decoder] = &[
         b"OK 2 +35\ncs101 alice 2 owner\nbio bob 1 none\n",
         b"OK 2 +10\nalice\nbob\n",
         b"OK 1800000000 +3\nabc",
+        b"OK 127.0.0.1:7600 silent 3 +27\nconnected near\nrefused far\n",
     ]),
     ("news", news_line, &[
         b"NEWS 190abcd0001-2 shares cs101 \"a file\" 5 bob\n",
         b"NEWS 1-1 asks cs101 bob\n",
+        b"KNOCK 00000000000000ff [::1]:7600 0123456789abcdef0123456789abcdef01234567\n",
         b"PING\n",
     ]),
     ("names, stamps and keys", names, &[
@@ -275,6 +280,7 @@ fn control_reply(bytes: &[u8]) {
     let _ = parse().map(IssuedTicket::from_reply);
     let _ = parse().map(GroupEntry::list_from_reply);
     let _ = parse().map(users_from_reply);
+    let _ = parse().map(Knocks::from_reply);
 }
 
 fn news_line(bytes: &[u8]) {

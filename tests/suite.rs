@@ -28,6 +28,7 @@ mod members;
 mod menu;
 mod mixed;
 mod names;
+mod network;
 mod one_line;
 mod roles;
 mod single_peers;

@@ -5,6 +5,7 @@ pub mod asking;
 pub mod clients;
 pub mod groups;
 pub mod homework;
+pub mod net;
 pub mod one_line;
 pub mod peers;
 pub mod player;

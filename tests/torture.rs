@@ -48,7 +48,6 @@ mod history;
 mod ledger;
 mod line;
 mod nemesis;
-mod net;
 mod rules;
 mod town;
 
@@ -63,6 +62,7 @@ use rand::rngs::StdRng;
 
 use mini_bittorrent::control::stamp::Stamp;
 
+use crate::support::net::Net;
 use crate::support::peers::say;
 use checker::{Evidence, Fault, Seen, Verdict, check};
 use client::{Client, Shared, user_name};
@@ -70,7 +70,6 @@ use history::{Answer, Operation, Wish};
 use ledger::{Ledger, millis};
 use line::Line;
 use nemesis::{AGREE, Nemesis};
-use net::Net;
 use town::Town;
 
 const CLIENTS: usize = 8;
@@ -202,7 +201,7 @@ fn watchdog(time: Duration) -> impl Drop {
         while !looked_at.load(Ordering::SeqCst) {
             if Instant::now() > until {
                 say(&format!("torture did not end within {time:?}\n"));
-                Net::remove(std::process::id());
+                Net::remove_all();
                 std::process::exit(101);
             }
             std::thread::sleep(Duration::from_millis(200));

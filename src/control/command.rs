@@ -9,6 +9,7 @@ use crate::announce::request::Event;
 use crate::torrent::id::{FileHash, InfoHash, PeerId};
 
 use super::key::PeerKey;
+use super::knock::Outcome;
 use super::muster::Step;
 use super::names::{FileName, GroupName, UserName};
 use super::password::Password;
@@ -243,6 +244,8 @@ pub const COMMANDS: &[Command] = &[
          "Limit the rate, such as 500K or 2M a second; off for none"),
     peer("torrent_info", &[need("file.torrent", Kind::TorrentFile)], "What a .torrent file says"),
     peer("trackers", &[], "Every tracker: its state, how far behind it is, facts, digest"),
+    peer("check_network", &[],
+         "Which side blocks, if transfers do not work: this machine, the tracker's or a peer's, and what to do"),
     peer("host_tracker", &[maybe("number", Kind::Number)], "Run a tracker of tracker_info.txt in this program, until you quit"),
     peer("reload", &[], "Read tracker_info.txt again"),
     peer("menu", &[], "Seed and download by answering questions; Ctrl-C comes back here"),
@@ -271,7 +274,7 @@ pub const COMMANDS: &[Command] = &[
     member(control("ticket", &[need("group", Kind::Group)],
                    "Answers the tracker's time in seconds since 1970, and as body a signed ticket for the peer that logged in")),
     control("subscribe", &[maybe("since", Kind::Stamp)],
-            "Turns the connection into a stream: `NEWS` lines for who is logged in, those after `since` first, `WHO` lines, and a `PING` now and then"),
+            "Turns the connection into a stream: `NEWS` lines for who is logged in, those after `since` first, `WHO` and `KNOCK` lines, and a `PING` now and then"),
     member(control("list_files", &[need("group", Kind::Group)], "The files of a group, one a line: name, size, info hash, seeders, leechers")),
     member(Command {
         body: Body::Needed("the info dictionary, or the whole .torrent file"),
@@ -310,6 +313,11 @@ pub const COMMANDS: &[Command] = &[
     control("have_not", &[need("question", Kind::Token), need("peer_id", Kind::PeerId)], "Answers `WHO`: the sender does not have it"),
     control("metainfo", &[need("info_hash", Kind::InfoHash)],
             "Answers as `download_file` does, for what everybody shares or `ask` has found lately"),
+    control("knock", &[need("port", Kind::Port), need("info_hash", Kind::InfoHash)],
+            "Knocks at this port of the sender, and asks some peers to do so: connects, says the handshake for that info hash, hangs up. Answers the address, what came of it, how many peers were asked, and as body a line for each that has knocked: what came of it, and `near` if its address is the sender's, or `far`"),
+    control("knocked", &[need("question", Kind::Token), need("outcome", Kind::OneOf(Outcome::NAMES))],
+            "Answers `KNOCK`: what came of it"),
+    control("not_knocked", &[need("question", Kind::Token)], "Answers `KNOCK`: the sender does not"),
     control("batch_join", &[need("rank", Kind::Number), need("job", Kind::Token)],
             "Only in a batch run: this connection is the client with that rank. When it ends before the run, the run ends"),
     control("batch_offer", &[need("name", Kind::File), need("info_hash", Kind::InfoHash)],

@@ -4,10 +4,15 @@
 //! ```text
 //! NEWS <cursor> <kind> <words>
 //! WHO <question> <file>
+//! KNOCK <question> <ip:port> <info_hash>
 //! PING
 //! ```
 //!
 //! A `PING` now and then shows that both are still there.
+
+use std::net::SocketAddr;
+
+use crate::torrent::id::InfoHash;
 
 use super::frame::Frame;
 use super::names::{FileName, GroupName, UserName};
@@ -25,6 +30,13 @@ pub enum NewsLine {
     Who {
         question: QuestionNumber,
         file: FileName,
+    },
+    /// `KNOCK <question> <ip:port> <info_hash>`. The peer answers on another connection: `knocked`
+    /// or `not_knocked`.
+    Knock {
+        question: QuestionNumber,
+        address: SocketAddr,
+        info_hash: InfoHash,
     },
     /// `PING`
     Ping,
@@ -72,6 +84,16 @@ impl NewsLine {
             NewsLine::Who { question, file } => {
                 Frame::new(["WHO".into(), question.to_string(), file.to_string()])
             }
+            NewsLine::Knock {
+                question,
+                address,
+                info_hash,
+            } => Frame::new([
+                "KNOCK".into(),
+                question.to_string(),
+                address.to_string(),
+                info_hash.to_string(),
+            ]),
             NewsLine::News { cursor, news } => {
                 let mut words = vec!["NEWS".to_string(), cursor.to_string()];
                 words.extend(news.words());
@@ -87,6 +109,13 @@ impl NewsLine {
             ["WHO", question, file] => question.parse().ok().and_then(|question| {
                 let file = file.parse().ok()?;
                 Some(NewsLine::Who { question, file })
+            }),
+            ["KNOCK", question, address, info_hash] => question.parse().ok().and_then(|question| {
+                Some(NewsLine::Knock {
+                    question,
+                    address: address.parse().ok()?,
+                    info_hash: info_hash.parse().ok()?,
+                })
             }),
             ["NEWS", cursor, rest @ ..] => cursor.parse().ok().and_then(|cursor| {
                 let news = News::parse(rest)?;
@@ -217,10 +246,15 @@ mod tests {
             question: QuestionNumber(7),
             file: "a \"big: file".parse().unwrap(),
         };
+        let knock = NewsLine::Knock {
+            question: QuestionNumber(8),
+            address: "[::1]:7600".parse().unwrap(),
+            info_hash: InfoHash([7; 20]),
+        };
         for line in all
             .map(|news| NewsLine::News { cursor, news })
             .into_iter()
-            .chain([NewsLine::Ping, who])
+            .chain([NewsLine::Ping, who, knock])
         {
             let bytes = line.to_frame().encode().unwrap();
             let frame = read_frame(&mut &bytes[..]).unwrap().unwrap();
@@ -238,6 +272,8 @@ mod tests {
             vec!["NEWS", "1-1", "has", "g", "f"],
             vec!["PING", "x"],
             vec!["WHO", "7", "f"],
+            vec!["KNOCK", "0000000000000007", "1.2.3.4:5"],
+            vec!["KNOCK", "0000000000000007", "1.2.3.4", "00"],
             vec!["WHO", "0000000000000007", "../f"],
         ] {
             assert!(NewsLine::parse(&Frame::new(words)).is_err());

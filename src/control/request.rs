@@ -13,6 +13,7 @@ use crate::torrent::metainfo::{Metainfo, MetainfoError};
 use super::command::{self, Arguments, Body, Command, CommandError, Place};
 use super::frame::{Frame, LineError};
 use super::key::PeerKey;
+use super::knock::Outcome;
 use super::muster::Step;
 use super::names::{FileName, GroupName, UserName};
 use super::password::Password;
@@ -106,6 +107,19 @@ pub enum Request {
     },
     /// `metainfo <info_hash>`
     Metainfo { info_hash: InfoHash },
+    /// `knock <port> <info_hash>`
+    Knock {
+        port: u16,
+        /// Drawn for this knock: no torrent has it.
+        info_hash: InfoHash,
+    },
+    /// `knocked <question> <outcome>`
+    Knocked {
+        question: QuestionNumber,
+        outcome: Outcome,
+    },
+    /// `not_knocked <question>`
+    NotKnocked { question: QuestionNumber },
     /// `batch_join <rank> <job>`
     BatchJoin { rank: u32, job: String },
     /// `batch_offer <name> <info_hash>`
@@ -203,6 +217,9 @@ impl Request {
             | Request::Hashing { .. }
             | Request::HaveNot { .. }
             | Request::Metainfo { .. }
+            | Request::Knock { .. }
+            | Request::Knocked { .. }
+            | Request::NotKnocked { .. }
             | Request::BatchJoin { .. }
             | Request::BatchOffer { .. }
             | Request::BatchWait { .. }
@@ -385,6 +402,9 @@ impl Request {
             } => words(&[&"hashing", question, size, &holder.peer_id, &holder.port]),
             Request::HaveNot { question, peer_id } => words(&[&"have_not", question, peer_id]),
             Request::Metainfo { info_hash } => words(&[&"metainfo", info_hash]),
+            Request::Knock { port, info_hash } => words(&[&"knock", port, info_hash]),
+            Request::Knocked { question, outcome } => words(&[&"knocked", question, outcome]),
+            Request::NotKnocked { question } => words(&[&"not_knocked", question]),
             Request::BatchJoin { rank, job } => words(&[&"batch_join", rank, job]),
             Request::BatchOffer { name, info_hash } => words(&[&"batch_offer", name, info_hash]),
             Request::BatchWait { step } => words(&[&"batch_wait", step]),
@@ -538,6 +558,17 @@ fn parse_of_question(args: &Typed<'_>, body: &[u8]) -> Result<Option<Request>, R
         },
         "metainfo" => Request::Metainfo {
             info_hash: args.value("info_hash")?,
+        },
+        "knock" => Request::Knock {
+            port: args.value("port")?,
+            info_hash: args.value("info_hash")?,
+        },
+        "knocked" => Request::Knocked {
+            question: args.value("question")?,
+            outcome: args.value("outcome")?,
+        },
+        "not_knocked" => Request::NotKnocked {
+            question: args.value("question")?,
         },
         _ => return Ok(None),
     }))
@@ -794,6 +825,17 @@ mod tests {
             },
             Request::Metainfo {
                 info_hash: metainfo.info_hash,
+            },
+            Request::Knock {
+                port: u16::MAX,
+                info_hash: metainfo.info_hash,
+            },
+            Request::Knocked {
+                question: QuestionNumber(9),
+                outcome: Outcome::Silent,
+            },
+            Request::NotKnocked {
+                question: QuestionNumber(9),
             },
             Request::UploadFile(Box::new(Upload {
                 group: "CS101".parse().unwrap(),

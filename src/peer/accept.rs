@@ -16,6 +16,7 @@ use crate::runtime::workers::Workers;
 
 use super::connection::Handshaken;
 use super::engine::Input;
+use super::knocks::ExpectedKnocks;
 use super::membership::Membership;
 use super::shake::{self, CallError, HANDSHAKE};
 
@@ -34,11 +35,12 @@ impl Acceptor {
     pub fn start(
         listener: Listener,
         membership: Arc<Membership>,
+        expected: Arc<ExpectedKnocks>,
         engine: Sender<Input>,
         stop: Stop,
     ) -> io::Result<Acceptor> {
         let (address, waker) = (listener.local_addr()?, listener.waker()?);
-        let run = move || accept(&listener, &membership, &engine, &stop);
+        let run = move || accept(&listener, &membership, &expected, &engine, &stop);
         let thread = Some(threads::spawn("accept", None, run)?);
         Ok(Acceptor {
             address,
@@ -62,7 +64,13 @@ impl Drop for Acceptor {
     }
 }
 
-fn accept(listener: &Listener, membership: &Arc<Membership>, engine: &Sender<Input>, stop: &Stop) {
+fn accept(
+    listener: &Listener,
+    membership: &Arc<Membership>,
+    expected: &Arc<ExpectedKnocks>,
+    engine: &Sender<Input>,
+    stop: &Stop,
+) {
     let shaking = Arc::new(AtomicUsize::new(0));
     let workers = Workers::new("shake", STACK);
     while let Some((socket, address)) = listener.accept() {
@@ -72,9 +80,12 @@ fn accept(listener: &Listener, membership: &Arc<Membership>, engine: &Sender<Inp
         }
         shaking.fetch_add(1, Ordering::SeqCst);
         let (done, engine, stop) = (shaking.clone(), engine.clone(), stop.child());
-        let membership = membership.clone();
+        let (membership, expected) = (membership.clone(), expected.clone());
         let job = move || {
             match shake_hands(socket, address, &membership, stop) {
+                Ok(knock) if expected.came(&knock.handshake.info_hash) => {
+                    log::debug!(target: "accept", "{address} has knocked, as it was asked to");
+                }
                 // The engine is gone only when everything ends.
                 Ok(handshaken) => drop(engine.send(Input::Handshaken(Box::new(handshaken)))),
                 Err(error) => log::debug!(target: "accept", "{address} turned away: {error}"),

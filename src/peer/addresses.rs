@@ -184,6 +184,13 @@ impl AddressBook {
         );
     }
 
+    /// Everybody but the banned, and whether there is a connection.
+    pub fn all(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+        let known = self.known.iter();
+        let known = known.filter(|(_, known)| known.state != State::Banned);
+        known.map(|(address, known)| (*address, known.state == State::Connected))
+    }
+
     /// How many are being called.
     pub fn calling(&self) -> usize {
         let dialing = |known: &&Known| known.state == State::Dialing;

@@ -1,5 +1,5 @@
 //! The thread `events`: hears from the tracker what happens in the user's groups, and which files
-//! are asked for.
+//! are asked for; and at whom we are asked to knock.
 //!
 //! It keeps a connection that `subscribe` has turned into a stream, at the tracker that is used; a
 //! login or logout begins another one. A stream that breaks is taken up again where it ended, at
@@ -22,6 +22,7 @@ use crate::runtime::threads;
 
 use super::account::{Account, Presence};
 use super::engine::{Command, Input};
+use super::knocker::{Knocker, Wanted};
 use super::tracker_link::{Contacts, LinkError, TrackerLink};
 use super::upload_folder::Asked;
 use super::view::News;
@@ -43,9 +44,9 @@ pub struct Events {
 }
 
 impl Events {
-    pub fn start(contacts: Contacts, told: Told) -> io::Result<Events> {
+    pub fn start(contacts: Contacts, told: Told, knocker: Knocker) -> io::Result<Events> {
         let account = contacts.account.clone();
-        let run = move || run(contacts, &told);
+        let run = move || run(contacts, &told, knocker);
         Ok(Events {
             account,
             thread: Some(threads::spawn("events", None, run)?),
@@ -62,7 +63,7 @@ impl Drop for Events {
     }
 }
 
-fn run(contacts: Contacts, told: &Told) {
+fn run(contacts: Contacts, told: &Told, mut knocker: Knocker) {
     let account = contacts.account.clone();
     let mut link = TrackerLink::new(contacts, Stop::new());
     // How far each user has been told.
@@ -70,7 +71,7 @@ fn run(contacts: Contacts, told: &Told) {
     let mut pause = FIRST_PAUSE;
     while let Some(presence) = account.presence() {
         link.set_stop(presence.end.clone());
-        match listen(&mut link, &presence, &mut cursors, told) {
+        match listen(&mut link, &presence, &mut cursors, told, &mut knocker) {
             Ok(()) => pause = FIRST_PAUSE,
             Err(error) => {
                 log::debug!(target: "tracker", "no news: {error}");
@@ -94,6 +95,7 @@ fn listen(
     presence: &Presence,
     cursors: &mut HashMap<UserName, Stamp>,
     told: &Told,
+    knocker: &mut Knocker,
 ) -> Result<(), LinkError> {
     let since = presence.user.as_ref().and_then(|user| cursors.get(user));
     let since = since.copied();
@@ -114,6 +116,20 @@ fn listen(
             NewsLine::Ping => {}
             NewsLine::Who { question, file } => {
                 let _ = told.engine.send(Input::Asked(Asked { question, file }));
+            }
+            NewsLine::Knock {
+                question,
+                address,
+                info_hash,
+            } => {
+                let wanted = Wanted {
+                    question,
+                    address,
+                    info_hash,
+                };
+                if let (Some(tracker), Some(at)) = (link.trackers().used(), link.tracker()) {
+                    knocker.knock(tracker, at, wanted, &presence.end);
+                }
             }
             NewsLine::News { cursor, news: item } => {
                 // The user may have gone while it came: it is told after the next login.

@@ -21,6 +21,7 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::control::frame::{Frame, FrameError, LineError, read_frame};
 use crate::control::key::TrackerKey;
+use crate::control::knock::Outcome;
 use crate::control::names::UserName;
 use crate::control::news::NewsLine;
 use crate::control::password::Password;
@@ -448,6 +449,62 @@ impl Open {
     fn exchange(&mut self, bytes: &[u8]) -> Result<Frame, Broken> {
         self.channel.get_mut().write_all(bytes)?;
         read_frame(&mut self.channel)?.ok_or(Broken::Closed)
+    }
+}
+
+/// Why one tracker could not be asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unmet {
+    /// There is no connection, and why.
+    #[error("{1}")]
+    NoConnection(Outcome, String),
+    /// It is not the one that tracker_info.txt means.
+    #[error("{0}")]
+    Distrusted(String),
+    /// It does not answer as trackers do.
+    #[error("{0}")]
+    Other(String),
+}
+
+impl From<Broken> for Unmet {
+    fn from(broken: Broken) -> Unmet {
+        match (&broken, broken.trouble()) {
+            (Broken::Io(error), _) => {
+                Unmet::NoConnection(Outcome::of_error(error.kind()), error.to_string())
+            }
+            (_, Trouble::Distrusted(why)) => Unmet::Distrusted(why),
+            (_, trouble) => Unmet::Other(trouble.why().into()),
+        }
+    }
+}
+
+/// A connection to one tracker, which need be none of ours, for itself and without a login.
+pub struct Visit {
+    open: Open,
+}
+
+impl Visit {
+    pub fn begin(tracker: &TrackerAddress, stop: &Stop) -> Result<Visit, Unmet> {
+        let open = connect(tracker, stop)?;
+        Ok(Visit { open })
+    }
+
+    pub fn ask(&mut self, request: &Request) -> Result<Reply, Unmet> {
+        let bytes = encode(request).map_err(|error| Unmet::Other(error.to_string()))?;
+        let answer = self.open.exchange(&bytes);
+        let reply = answer.and_then(|frame| Ok(Reply::parse(frame)?));
+        // There was a connection.
+        reply.map_err(|broken| Unmet::Other(broken.to_string()))
+    }
+
+    /// Where the tracker is.
+    pub fn address(&self) -> SocketAddr {
+        self.open.address
+    }
+
+    /// Our own end.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.open.channel.get_ref().stream().local_addr()
     }
 }
 

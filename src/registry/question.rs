@@ -14,7 +14,7 @@ use crate::torrent::id::{InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
 
 use super::Seconds;
-use super::attempts::network;
+use super::allowance::{Allowance, Exhausted};
 
 /// Questions that may be open at once: each goes to every peer.
 const MAX_OPEN: usize = 64;
@@ -22,8 +22,6 @@ const MAX_OPEN: usize = 64;
 const MAX_BEGUN: u32 = 50;
 /// In seconds.
 const WINDOW: u32 = 10;
-/// Addresses whose questions are counted: more than can begin one in [`WINDOW`].
-const MAX_ADDRESSES: usize = 10_000;
 /// Bytes of info dictionaries that are kept because an answer named them.
 const MAX_FOUND_BYTES: usize = 32 * 1024 * 1024;
 /// For how long they are kept, in seconds: while somebody looks at a list and chooses.
@@ -34,7 +32,7 @@ const FOUND_LIFE: u32 = 600;
 pub struct Questions {
     open: HashMap<QuestionId, Question>,
     next: u64,
-    begun: HashMap<IpAddr, Begun>,
+    begun: Allowance<MAX_BEGUN, WINDOW>,
     /// The oldest first.
     found: VecDeque<(Seconds, Found)>,
     found_bytes: usize,
@@ -90,13 +88,6 @@ struct Question {
     contents: Vec<Content>,
 }
 
-/// Questions of one address since a moment.
-#[derive(Debug)]
-struct Begun {
-    since: Seconds,
-    count: u32,
-}
-
 impl Questions {
     /// Opens a question to as many peers as there are numbers.
     pub fn open(
@@ -109,7 +100,10 @@ impl Questions {
         if self.open.len() >= MAX_OPEN {
             return Err(TooMany::Open);
         }
-        self.count(now, from)?;
+        self.begun.take(now, from).map_err(|none| match none {
+            Exhausted::UsedUp => TooMany::Begun,
+            Exhausted::NoRoom => TooMany::Open,
+        })?;
         let id = QuestionId(self.next);
         self.next += 1;
         let awaited: HashSet<QuestionNumber> = numbers.collect();
@@ -121,32 +115,6 @@ impl Questions {
         };
         self.open.insert(id, question);
         Ok(id)
-    }
-
-    fn count(&mut self, now: Seconds, from: IpAddr) -> Result<(), TooMany> {
-        let from = network(from);
-        if self.begun.len() >= MAX_ADDRESSES {
-            self.begun
-                .retain(|_, begun| now.since(begun.since) < WINDOW);
-        }
-        if self.begun.len() >= MAX_ADDRESSES {
-            return Err(TooMany::Open);
-        }
-        let begun = self.begun.entry(from).or_insert(Begun {
-            since: now,
-            count: 0,
-        });
-        if now.since(begun.since) >= WINDOW {
-            *begun = Begun {
-                since: now,
-                count: 0,
-            };
-        }
-        if begun.count >= MAX_BEGUN {
-            return Err(TooMany::Begun);
-        }
-        begun.count += 1;
-        Ok(())
     }
 
     /// The peers with these numbers could not be told: they have gone.

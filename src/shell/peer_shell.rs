@@ -30,7 +30,7 @@ use super::interrupt::Interrupt;
 use super::news::Awaited;
 use super::screen::say;
 use super::watch::{self, Watch};
-use super::{groups, listing, other_names, sharing, single, trackers, units, waiting};
+use super::{groups, listing, network, other_names, sharing, single, trackers, units, waiting};
 
 /// A peer and all that its prompt needs.
 pub struct PeerShell {
@@ -239,6 +239,7 @@ impl PeerShell {
             "disconnect" => single::disconnect(self, needed(&args, "address|all"))?,
             "info" => listing::info(self)?,
             "trackers" => trackers::trackers(self)?,
+            "check_network" => network::check_network(self)?,
             "host_tracker" => hosting::host_tracker(self, args.one("number"))?,
             "reload" => trackers::reload(self)?,
             "progress" => waiting::progress(self)?,

@@ -27,7 +27,9 @@ use crate::runtime::channel::Channel;
 use super::client::{encode, say_goodbye};
 use super::session::{Asker, Session};
 use super::state::{Lent, State};
-use super::{account_door, ask_door, batch_door, classic_door, group_door, news_door, sync_door};
+use super::{
+    account_door, ask_door, batch_door, classic_door, group_door, knock_door, news_door, sync_door,
+};
 
 /// Bytes that are read at once: more than any request without a body, and little for ten
 /// thousand idle clients.
@@ -183,6 +185,9 @@ fn needs_facts(request: &Request) -> bool {
         | Request::Hashing { .. }
         | Request::HaveNot { .. }
         | Request::Metainfo { .. }
+        | Request::Knock { .. }
+        | Request::Knocked { .. }
+        | Request::NotKnocked { .. }
         | Request::BatchJoin { .. }
         | Request::BatchOffer { .. }
         | Request::BatchWait { .. }
@@ -251,7 +256,7 @@ fn obey(
     let by = session.asker();
     let reply = match request {
         Request::Ping => Reply::ok(["pong"]),
-        Request::Subscribe { since } => return listen(state, session, since),
+        Request::Subscribe { since } => return listen(state, session, ip, since),
         Request::BatchWait { step } => return Ok(Next::Wait(step)),
         Request::Quit => return Ok(Next::Close(Reply::ok(["bye"]))),
         Request::CreateUser { .. }
@@ -280,6 +285,9 @@ fn obey(
         | Request::Hashing { .. }
         | Request::HaveNot { .. }
         | Request::Metainfo { .. } => question(state, ip, request)?,
+        Request::Knock { .. } | Request::Knocked { .. } | Request::NotKnocked { .. } => {
+            knock(state, ip, &request)?
+        }
         Request::BatchJoin { .. } | Request::BatchOffer { .. } => batch(state, session, request)?,
         Request::Trackers | Request::Stats | Request::Help => about(state, &request),
     };
@@ -287,8 +295,13 @@ fn obey(
 }
 
 /// Turns the connection into a stream.
-fn listen(state: &State, session: &Session, since: Option<Stamp>) -> Result<Next, Refused> {
-    let stream = news_door::subscribe(state, session.login(), since)?;
+fn listen(
+    state: &State,
+    session: &Session,
+    ip: IpAddr,
+    since: Option<Stamp>,
+) -> Result<Next, Refused> {
+    let stream = news_door::subscribe(state, session.login(), ip, since)?;
     Ok(Next::Listen(Box::new(stream)))
 }
 
@@ -432,5 +445,15 @@ fn question(state: &State, ip: IpAddr, request: Request) -> Result<Reply, Refuse
         Request::HaveNot { question, peer_id } => ask_door::have_not(state, question, peer_id),
         Request::Metainfo { info_hash } => ask_door::metainfo(state, info_hash),
         _ => Ok(Reply::err(Code::Internal, "this is no question")),
+    }
+}
+
+/// Who can be connected to.
+fn knock(state: &State, ip: IpAddr, request: &Request) -> Result<Reply, Refused> {
+    match *request {
+        Request::Knock { port, info_hash } => knock_door::knock(state, ip, port, info_hash),
+        Request::Knocked { question, outcome } => knock_door::knocked(state, question, outcome),
+        Request::NotKnocked { question } => knock_door::not_knocked(state, question),
+        _ => Ok(Reply::err(Code::Internal, "this is no knock")),
     }
 }

@@ -4,15 +4,18 @@
 //! again from where it was.
 
 use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use parking_lot::Mutex;
+use rand::seq::SliceRandom;
 
 use crate::control::names::FileName;
 use crate::control::news::NewsLine;
 use crate::control::question::QuestionNumber;
 use crate::control::stamp::UserId;
+use crate::torrent::id::InfoHash;
 
 /// Lines that may wait for a listener: more than a class makes while a line is written.
 const QUEUE: usize = 256;
@@ -34,7 +37,10 @@ struct Listeners {
 
 /// The channel has no bound of its own: a bounded one takes the memory of all that may wait, for
 /// each of ten thousand listeners to whom nothing is said.
-struct Listener(Sender<Heard>);
+struct Listener {
+    heard: Sender<Heard>,
+    ip: IpAddr,
+}
 
 /// What a listener hears.
 #[derive(Debug, Clone)]
@@ -45,6 +51,19 @@ pub enum Heard {
         number: QuestionNumber,
         file: FileName,
     },
+    Knock {
+        number: QuestionNumber,
+        address: SocketAddr,
+        info_hash: InfoHash,
+    },
+}
+
+/// One who could be asked to knock at somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Listening {
+    pub id: ListenerId,
+    /// Has the same address as who is knocked at.
+    pub is_near: bool,
 }
 
 /// One listener. The number is never used again.
@@ -70,8 +89,12 @@ pub struct TooMany(usize);
 
 impl Hub {
     /// Without a user: to questions only.
-    pub fn subscribe(self: &Arc<Hub>, user: Option<UserId>) -> Result<Subscription, TooMany> {
-        let (sender, heard) = unbounded();
+    pub fn subscribe(
+        self: &Arc<Hub>,
+        user: Option<UserId>,
+        ip: IpAddr,
+    ) -> Result<Subscription, TooMany> {
+        let (sender, receiver) = unbounded();
         let mut listeners = self.listeners.lock();
         let number = listeners.next;
         listeners.next += 1;
@@ -81,12 +104,13 @@ impl Hub {
             return Err(TooMany(MAX_PER_USER));
         }
         if !closed {
-            of_user.insert(number, Listener(sender));
+            let listener = Listener { heard: sender, ip };
+            of_user.insert(number, listener);
         }
         Ok(Subscription {
             hub: self.clone(),
             id: ListenerId { user, number },
-            heard,
+            heard: receiver,
         })
     }
 
@@ -122,21 +146,50 @@ impl Hub {
         whom: &[(ListenerId, QuestionNumber)],
     ) -> Vec<QuestionNumber> {
         let mut listeners = self.listeners.lock();
-        let mut tell = |id: ListenerId, number| {
-            let of_user = listeners.by_user.get_mut(&id.user)?;
+        let mut tell = |id, number| {
             let file = file.clone();
-            let told = of_user
-                .get(&id.number)?
-                .tell(Heard::Question { number, file });
-            if !told {
-                of_user.remove(&id.number);
-            }
-            told.then_some(())
+            listeners.tell(id, Heard::Question { number, file })
         };
-        let gone = whom
-            .iter()
-            .filter(|(id, number)| tell(*id, *number).is_none());
+        let gone = whom.iter().filter(|(id, number)| !tell(*id, *number));
         gone.map(|(_, number)| *number).collect()
+    }
+
+    /// At most so many who could knock at `ip`, drawn by lot: those elsewhere come first. Who is on
+    /// this machine can knock here only, and nobody else can.
+    pub fn some_beside(&self, ip: IpAddr, most: usize) -> Vec<Listening> {
+        let mut found: Vec<Listening> = {
+            let listeners = self.listeners.lock();
+            let all = listeners.by_user.iter().flat_map(|(&user, of_user)| {
+                let of_user = of_user.iter();
+                of_user.map(move |(&number, listener)| (ListenerId { user, number }, listener.ip))
+            });
+            let can = all.filter(|(_, from)| from.is_loopback() == ip.is_loopback());
+            can.map(|(id, from)| Listening {
+                id,
+                is_near: from == ip,
+            })
+            .collect()
+        };
+        found.shuffle(&mut rand::rng());
+        found.sort_by_key(|listening| listening.is_near);
+        found.truncate(most);
+        found
+    }
+
+    /// Asks one of them to knock. False if it has gone.
+    pub fn knock(
+        &self,
+        whom: ListenerId,
+        number: QuestionNumber,
+        address: SocketAddr,
+        info_hash: InfoHash,
+    ) -> bool {
+        let heard = Heard::Knock {
+            number,
+            address,
+            info_hash,
+        };
+        self.listeners.lock().tell(whom, heard)
     }
 
     /// Ends every subscription, now and later.
@@ -147,11 +200,27 @@ impl Hub {
     }
 }
 
+impl Listeners {
+    /// False if it has gone. Who has no room is dropped.
+    fn tell(&mut self, id: ListenerId, heard: Heard) -> bool {
+        let Some(of_user) = self.by_user.get_mut(&id.user) else {
+            return false;
+        };
+        let told = of_user
+            .get(&id.number)
+            .is_some_and(|listener| listener.tell(heard));
+        if !told {
+            of_user.remove(&id.number);
+        }
+        told
+    }
+}
+
 impl Listener {
     /// False if it has no room, or has gone.
     fn tell(&self, heard: Heard) -> bool {
         // Nobody else sends meanwhile: it is done under the lock.
-        self.0.len() < QUEUE && self.0.send(heard).is_ok()
+        self.heard.len() < QUEUE && self.heard.send(heard).is_ok()
     }
 }
 
@@ -172,6 +241,8 @@ mod tests {
     use super::*;
     use crate::control::stamp::Stamp;
 
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
     #[test]
     fn who_is_too_slow_is_dropped_and_who_has_gone_is_forgotten() {
         let hub = Arc::new(Hub::default());
@@ -181,19 +252,21 @@ mod tests {
             taken: 1,
             line: NewsLine::Ping,
         };
-        let slow = hub.subscribe(some(1)).unwrap();
-        let other = hub.subscribe(some(2)).unwrap();
+        let slow = hub.subscribe(some(1), HERE).unwrap();
+        let other = hub.subscribe(some(2), HERE).unwrap();
         for _ in 0..=QUEUE {
             hub.tell(user(1), &heard);
         }
         assert_eq!(slow.heard.iter().count(), QUEUE, "and then the end");
         drop((slow, other));
         assert_eq!(hub.users(), []);
-        let many: Vec<_> = (0..MAX_PER_USER).map(|_| hub.subscribe(some(1))).collect();
-        assert!(hub.subscribe(some(1)).is_err());
+        let many: Vec<_> = (0..MAX_PER_USER)
+            .map(|_| hub.subscribe(some(1), HERE))
+            .collect();
+        assert!(hub.subscribe(some(1), HERE).is_err());
         hub.close();
         assert!(many.iter().flatten().all(|one| one.heard.recv().is_err()));
-        assert!(hub.subscribe(some(3)).unwrap().heard.recv().is_err());
+        assert!(hub.subscribe(some(3), HERE).unwrap().heard.recv().is_err());
     }
 
     #[test]
@@ -204,7 +277,7 @@ mod tests {
             tracker: 1,
         });
         let users = [Some(user), Some(user), None, None, None];
-        let listeners = users.map(|user| hub.subscribe(user).unwrap());
+        let listeners = users.map(|user| hub.subscribe(user, HERE).unwrap());
         let everybody = hub.everybody();
         assert_eq!((everybody.len(), hub.users()), (5, vec![user]));
         let whom: Vec<_> = everybody
@@ -212,7 +285,7 @@ mod tests {
             .zip((0..).map(QuestionNumber))
             .collect();
         let file: FileName = "f".parse().unwrap();
-        let late = hub.subscribe(None).unwrap();
+        let late = hub.subscribe(None, HERE).unwrap();
         assert_eq!(hub.ask(&file, &whom), []);
         assert!(late.heard.try_recv().is_err(), "it came too late");
         let mut asked: Vec<u64> = Vec::new();
@@ -228,5 +301,31 @@ mod tests {
         drop(listeners);
         let numbers: Vec<_> = whom.iter().map(|(_, number)| *number).collect();
         assert_eq!(hub.ask(&file, &whom), numbers, "all have gone");
+    }
+
+    #[test]
+    fn who_knocks_is_elsewhere_if_possible() {
+        let hub = Arc::new(Hub::default());
+        let ip = |text: &str| -> IpAddr { text.parse().unwrap() };
+        let (asker, other) = (ip("10.0.0.1"), ip("10.0.0.2"));
+        let mut listeners = [asker, asker, other, HERE].map(|ip| hub.subscribe(None, ip).unwrap());
+        let near = |ip, most| -> Vec<bool> {
+            let found = hub.some_beside(ip, most).into_iter();
+            found.map(|listening| listening.is_near).collect()
+        };
+        assert_eq!(near(asker, 9), [false, true, true]);
+        assert_eq!(near(asker, 2), [false, true]);
+        assert_eq!(near(HERE, 9), [true]);
+        assert_eq!(near(ip("10.0.0.3"), 2), [false, false]);
+        let (number, info_hash) = (QuestionNumber(7), InfoHash([7; 20]));
+        let address = SocketAddr::new(asker, 7600);
+        let [found] = hub.some_beside(asker, 1)[..] else {
+            panic!("the other");
+        };
+        assert!(hub.knock(found.id, number, address, info_hash));
+        let heard = listeners[2].heard.try_recv();
+        assert!(matches!(heard, Ok(Heard::Knock { .. })));
+        listeners[2] = hub.subscribe(None, other).unwrap();
+        assert!(!hub.knock(found.id, number, address, info_hash), "gone");
     }
 }

@@ -2,6 +2,7 @@
 //! questions. Who is not logged in is asked, and told nothing.
 
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::RecvTimeoutError;
@@ -39,10 +40,11 @@ pub struct Stream {
 pub fn subscribe(
     state: &State,
     login: Option<&Login>,
+    ip: IpAddr,
     since: Option<Stamp>,
 ) -> Result<Stream, Refused> {
     let user = login.map(|login| login.user);
-    let subscription = state.hub.subscribe(user);
+    let subscription = state.hub.subscribe(user, ip);
     let subscription = subscription.map_err(|many| Refused::Full(many.to_string()))?;
     let (missed, latest, taken) = state.known.look_now(|now| match user {
         Some(user) => {
@@ -77,6 +79,20 @@ pub fn serve(state: &State, mut channel: Channel, stream: Stream) -> io::Result<
                 ask_door::not_asked(state, number);
                 return Ok(());
             }
+            Ok(Heard::Knock { number, .. }) if channel.stream().is_over() => {
+                // It may be over.
+                let _ = state.knocking.forget(number);
+                return Ok(());
+            }
+            Ok(Heard::Knock {
+                number,
+                address,
+                info_hash,
+            }) => NewsLine::Knock {
+                question: number,
+                address,
+                info_hash,
+            },
             Ok(Heard::Question { number, file }) => NewsLine::Who {
                 question: number,
                 file,

@@ -38,6 +38,7 @@ use super::config::Config;
 use super::connections::Connections;
 use super::crowd::{Crowd, NUMWANT_MAX};
 use super::hub::Hub;
+use super::knock_door::Knocking;
 use super::known::Known;
 use super::neighbours::Neighbours;
 use super::passwords::Passwords;
@@ -69,6 +70,8 @@ pub struct State {
     pub questions: Mutex<Questions>,
     /// Notified when one of them has answered.
     pub answered: Condvar,
+    /// Who is knocked at just now.
+    pub knocking: Knocking,
     /// The swarms of groups: announced by members, shown to members.
     pub group_crowd: Crowd,
     /// The batch run that this tracker is for.
@@ -127,6 +130,7 @@ impl State {
             attempts: Mutex::new(Attempts::new()),
             questions: Mutex::default(),
             answered: Condvar::new(),
+            knocking: Knocking::default(),
             group_crowd: Crowd::new(config.swarms, config.interval),
             batch: config.batch.clone().map(Batch::new),
             started: Instant::now(),

@@ -35,6 +35,16 @@ pub struct Handshake {
 pub struct NotBitTorrent;
 
 impl Handshake {
+    /// Of somebody who knows no extension, or needs none.
+    pub fn bare(info_hash: InfoHash, peer_id: PeerId) -> Handshake {
+        Handshake {
+            info_hash,
+            peer_id,
+            fast: false,
+            extended: false,
+        }
+    }
+
     pub fn encode(&self) -> [u8; HANDSHAKE_LENGTH] {
         let mut bytes = [0; HANDSHAKE_LENGTH];
         bytes[..20].copy_from_slice(PROTOCOL);

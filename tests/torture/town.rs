@@ -10,7 +10,7 @@ use mini_bittorrent::control::tracker_info::{self, TrackerAddress};
 
 use super::ledger::{self, Heard};
 use super::line::Line;
-use super::net::Net;
+use crate::support::net::Net;
 use crate::support::peers::{Program, free_port};
 
 const PORT: u16 = 6000;

@@ -1,5 +1,6 @@
 //! What the user can want of the engine, carried out.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -103,6 +104,11 @@ pub enum Command {
     },
     Peers {
         reply: Sender<Vec<PeerRow>>,
+    },
+    /// Where peers may be that the user has not disconnected; those first to which there is no
+    /// connection.
+    Addresses {
+        reply: Sender<Vec<SocketAddr>>,
     },
     /// Who is logged in has changed, as the membership says.
     LoginChanged {
@@ -209,6 +215,7 @@ impl Engine {
             Command::Peers { reply } => {
                 drop(reply.send(self.torrents.values().flat_map(Managed::peers).collect()));
             }
+            Command::Addresses { reply } => drop(reply.send(self.addresses())),
             Command::LoginChanged { reply } => {
                 self.login_changed(now);
                 let _ = reply.send(());
@@ -221,6 +228,18 @@ impl Engine {
             Command::AskForTickets => self.ask_for_tickets(now),
             Command::Stop => {}
         }
+    }
+
+    fn addresses(&self) -> Vec<SocketAddr> {
+        let known = self.torrents.values().flat_map(Managed::addresses);
+        // One that is connected for any torrent is so.
+        let mut connected: BTreeMap<SocketAddr, bool> = BTreeMap::new();
+        for (address, is_connected) in known.filter(|(address, _)| !self.shunned.has(*address)) {
+            *connected.entry(address).or_default() |= is_connected;
+        }
+        let mut all: Vec<(SocketAddr, bool)> = connected.into_iter().collect();
+        all.sort_by_key(|(_, is_connected)| *is_connected);
+        all.into_iter().map(|(address, _)| address).collect()
     }
 
     pub(super) fn add(&mut self, now: Instant, addition: Addition) -> Result<(), EngineError> {

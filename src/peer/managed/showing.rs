@@ -1,7 +1,7 @@
 //! A torrent as people are shown it.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::peer::schedule::Schedule;
 use crate::peer::view::{PeerRow, Status, TorrentView, Why};
@@ -74,6 +74,11 @@ impl Managed {
             Some(error) if self.conns.is_empty() => Some(Why::TrackerUnreachable(error.into())),
             _ => Some(Why::Rules(stall)),
         }
+    }
+
+    /// Where peers may be, and whether we are connected to them.
+    pub fn addresses(&self) -> impl Iterator<Item = (SocketAddr, bool)> {
+        self.book.all()
     }
 
     pub fn peers(&self) -> Vec<PeerRow> {

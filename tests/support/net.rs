@@ -1,16 +1,24 @@
-//! A network of namespaces: one for each tracker, all on one bridge, on which the clients are.
+//! A network of namespaces, each as a machine of its own: for trackers, say, with their clients on the
+//! bridge between them.
 //!
 //! A link between two trackers is cut by telling one of them a wrong hardware address for the
 //! other: its packets go nowhere, and nobody says so. Each direction is cut by itself. A tracker
 //! is unplugged by taking its end of the bridge down: then clients do not reach it either.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 /// Where nobody is.
 const NOWHERE: &str = "02:00:00:00:00:99";
 const PREFIX: &str = "mbt";
+/// The ids of processes are smaller. A tag is such an id, and how many networks were made before.
+const PIDS: u32 = 1 << 22;
+const PER_PROCESS: u32 = 1 << 10;
+
+static MADE: AtomicU32 = AtomicU32::new(0);
 
 pub struct Net {
     tag: u32,
@@ -21,7 +29,8 @@ impl Net {
     /// Needs root, and a kernel that has namespaces.
     pub fn make(count: usize) -> Result<Net, String> {
         remove_leftovers();
-        let tag = std::process::id();
+        let made = MADE.fetch_add(1, Ordering::Relaxed) % PER_PROCESS;
+        let tag = made * PIDS + std::process::id();
         // From here on, whatever fails, what was made is removed.
         let net = Net { tag, count };
         let bridge = net.bridge();
@@ -82,8 +91,13 @@ impl Net {
         ip(&format!("link set {} up", self.plug(n))).expect("a tracker is plugged in");
     }
 
-    /// Also what a test does that must end at once.
-    pub fn remove(tag: u32) {
+    /// What a test does that must end at once.
+    pub fn remove_all() {
+        let ours = |tag: &u32| tag % PIDS == std::process::id();
+        tags().into_iter().filter(ours).for_each(Net::remove);
+    }
+
+    fn remove(tag: u32) {
         let rooms = list(&["netns", "list"]).into_iter();
         for room in rooms.filter(|room| room.starts_with(&format!("{PREFIX}-{tag}-"))) {
             let _ = ip(&format!("netns del {room}"));
@@ -109,15 +123,19 @@ impl Drop for Net {
 
 /// What a test has left behind that was killed.
 fn remove_leftovers() {
-    for room in list(&["netns", "list"]) {
-        let tag = room.split('-').nth(1).and_then(|tag| tag.parse().ok());
-        let Some(tag) = tag.filter(|_| room.starts_with(PREFIX)) else {
-            continue;
-        };
-        if fs::metadata(format!("/proc/{tag}")).is_err() {
+    for tag in tags() {
+        if fs::metadata(format!("/proc/{}", tag % PIDS)).is_err() {
             Net::remove(tag);
         }
     }
+}
+
+/// Of all networks that there are.
+fn tags() -> BTreeSet<u32> {
+    let rooms = list(&["netns", "list"]);
+    let ours = rooms.iter().filter(|room| room.starts_with(PREFIX));
+    let tag = |room: &String| room.split('-').nth(1)?.parse().ok();
+    ours.filter_map(tag).collect()
 }
 
 fn list(words: &[&str]) -> Vec<String> {

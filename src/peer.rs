@@ -43,6 +43,7 @@ pub mod rate_limit;
 pub mod schedule;
 pub mod shake;
 pub mod shunned;
+pub mod stoppable;
 pub mod tickets;
 pub mod tracker_link;
 pub mod trackers;

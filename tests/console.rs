@@ -82,7 +82,7 @@ fn a_port_that_is_taken_is_called_so() {
     let temp = tempfile::tempdir().unwrap();
     let tracker = start_tracker();
     let at = tracker.local_addr();
-    let expect = format!("port {} is taken by another program", at.port());
+    let expect = format!("port {} is taken: is a tracker or peer running", at.port());
     let mut place = Place::new(temp.path(), "place", &[at]);
     place.listen = at;
     let mut programs = [

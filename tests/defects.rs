@@ -516,7 +516,9 @@ mod seed_1 {
         let mut alice = place.start(&["-c", "upload_file file.bin"]);
         assert!(!alice.ended(peers::PATIENCE).success());
         assert!(
-            alice.said().contains("is taken by another program"),
+            alice
+                .said()
+                .contains("is taken: is a tracker or peer running"),
             "{}",
             alice.said()
         );

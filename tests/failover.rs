@@ -308,7 +308,7 @@ fn a_peer_without_a_tracker_can_run_one() {
 
     let mut two = place.start(&["--download", "other"]);
     two.type_line("host_tracker 1");
-    two.line_with("is a tracker running there already?");
+    two.line_with("is a tracker or peer running at");
     two.type_line("login alice wonderland");
     two.line_with("Logged in successfully");
     two.type_line("host_tracker");

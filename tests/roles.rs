@@ -247,6 +247,12 @@ hashing 00000000000000ff 5 -mb0100-aaaaaaaaaaaa 7000
     everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
 have_not 00000000000000ff -mb0100-aaaaaaaaaaaa
     everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
+knock 1 0000000000000000000000000000000000000000
+    everybody: OK 127.0.0.1:1 refused 0
+knocked 00000000000000ff connected
+    everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
+not_knocked 00000000000000ff
+    everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
 metainfo 0000000000000000000000000000000000000000
     everybody: ERR not_found nobody shares 0000000000000000000000000000000000000000 with everybody, and no question has found it of late: ask again
 batch_join 1 job
@@ -331,6 +337,9 @@ const LINES: &[&str] = &[
     "have 00000000000000ff P",
     "hashing 00000000000000ff 5 -mb0100-aaaaaaaaaaaa 7000",
     "have_not 00000000000000ff -mb0100-aaaaaaaaaaaa",
+    "knock 1 0000000000000000000000000000000000000000",
+    "knocked 00000000000000ff connected",
+    "not_knocked 00000000000000ff",
     "metainfo 0000000000000000000000000000000000000000",
     "batch_join 1 job",
     "batch_offer a.txt 5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d5d",

@@ -15,6 +15,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender, after, bounded, never, select, unbounded};
 
+use ureq::unversioned::resolver::DefaultResolver;
+use ureq::unversioned::transport::{
+    ConnectProxyConnector, Connector, RustlsConnector, TcpConnector,
+};
+
 use crate::announce::request::AnnounceRequest;
 use crate::announce::response::AnnounceResponse;
 use crate::control::names::{GroupName, UserName};
@@ -25,6 +30,7 @@ use crate::runtime::threads;
 use crate::torrent::id::InfoHash;
 
 use super::engine::Input;
+use super::stoppable::StoppableConnector;
 use super::tracker_link::{Contacts, LinkError, TrackerLink};
 
 const HTTP_THREADS: usize = 2;
@@ -107,7 +113,6 @@ pub struct Announcer {
     ours: Option<Sender<Job>>,
     waiting: Waiting,
     http: Option<Sender<Job>>,
-    agent: ureq::Agent,
     stop: Stop,
     threads: Vec<JoinHandle<()>>,
     /// Closed when the last thread has ended.
@@ -117,13 +122,7 @@ pub struct Announcer {
 impl Announcer {
     pub fn start(contacts: Contacts, engine: &Sender<Input>) -> io::Result<Announcer> {
         let stop = Stop::new();
-        let agent = ureq::Agent::new_with_config(
-            ureq::Agent::config_builder()
-                .timeout_connect(Some(HTTP_CONNECT))
-                .timeout_global(Some(HTTP_ANSWER))
-                .user_agent(concat!("mini-bittorrent/", env!("CARGO_PKG_VERSION")))
-                .build(),
-        );
+        let agent = http_agent(stop.clone());
         let (ours, our_jobs) = unbounded();
         let (http, http_jobs) = unbounded();
         let (end, ended) = bounded::<()>(0);
@@ -131,7 +130,6 @@ impl Announcer {
             ours: Some(ours),
             waiting: Waiting::default(),
             http: Some(http),
-            agent: agent.clone(),
             stop: stop.clone(),
             threads: Vec::new(),
             ended,
@@ -211,11 +209,25 @@ impl Drop for Announcer {
         self.ours = None;
         self.http = None;
         self.stop.request();
-        self.agent.clone().shutdown();
         self.threads.drain(..).for_each(|thread| {
             threads::join(thread);
         });
     }
+}
+
+/// What speaks with HTTP trackers, until the stop.
+fn http_agent(stop: Stop) -> ureq::Agent {
+    let config = ureq::Agent::config_builder()
+        .timeout_connect(Some(HTTP_CONNECT))
+        .timeout_global(Some(HTTP_ANSWER))
+        .user_agent(concat!("mini-bittorrent/", env!("CARGO_PKG_VERSION")))
+        .build();
+    let connector =
+        ().chain(ConnectProxyConnector::default())
+            .chain(TcpConnector::default())
+            .chain(StoppableConnector(stop))
+            .chain(RustlsConnector::default());
+    ureq::Agent::with_parts(config, connector, DefaultResolver::default())
 }
 
 /// Does what is asked for, until nobody can ask any more. In between it keeps the link with the

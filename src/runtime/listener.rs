@@ -21,7 +21,7 @@ const WAKE: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     #[error(
-        "port {port} is taken by another program: {0} is in use. Stop it, or name another port",
+        "port {port} is taken: is a tracker or peer running at {0} already? Stop it, or name another port",
         port = .0.port()
     )]
     Taken(SocketAddr),
@@ -155,7 +155,8 @@ mod tests {
             let address = first.local_addr().unwrap();
             let error = bind(address).err().expect("there are two").to_string();
             let port = address.port();
-            let expect = format!("port {port} is taken by another program: {address} is in use");
+            let expect =
+                format!("port {port} is taken: is a tracker or peer running at {address} already?");
             assert!(error.starts_with(&expect), "{error}");
             drop(first);
             bind(address).map(drop).expect("it is free again");

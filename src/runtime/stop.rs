@@ -10,13 +10,13 @@ use parking_lot::{Condvar, Mutex};
 ///
 /// A [`child`](Stop::child) stops with its parent and can be stopped alone: a connection ends by
 /// itself, and with its program.
-#[derive(Clone, Default)]
+#[derive(Clone, Default, Debug)]
 pub struct Stop {
     own: Arc<Flag>,
     parent: Option<Arc<Flag>>,
 }
 
-#[derive(Default)]
+#[derive(Default, Debug)]
 struct Flag {
     requested: AtomicBool,
     sleepers: Mutex<()>,

@@ -144,11 +144,11 @@ impl Announcer {
             })?);
         for i in 0..HTTP_THREADS {
             let (jobs, to_engine, end) = (http_jobs.clone(), engine.clone(), end.clone());
-            let agent = agent.clone();
+            let (agent, stop) = (agent.clone(), announcer.stop.clone());
             announcer
                 .threads
                 .push(threads::spawn(&format!("http-{i}"), None, move || {
-                    for job in jobs {
+                    for job in jobs.iter().take_while(|_| !stop.is_requested()) {
                         ask_http(&agent, job, &to_engine);
                     }
                     drop(end);

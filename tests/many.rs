@@ -13,8 +13,8 @@ use crate::support::peers::{
 const SIZE: usize = 64 << 20;
 const DOWNLOADERS: usize = 30;
 
-/// How many times the file the seed may send.
-const MOST: f64 = 1.5;
+/// How many times the file the seed may send. Under Wine news of pieces are slow, beside the pieces.
+const MOST: f64 = if cfg!(windows) { 2.5 } else { 1.5 };
 
 #[test]
 fn a_seed_of_thirty_downloaders_sends_little_more_than_the_file() {

@@ -377,7 +377,8 @@ fn a_stop_ends_what_waits_inside_tls_and_on_the_way_there() {
     tracker.stop();
     let took = began.elapsed();
     println!("stopped in {took:?}");
-    assert!(took < Duration::from_secs(2), "{took:?}");
+    // On Windows nothing wakes a reader: each looks at the stop every two seconds.
+    assert!(took < Duration::from_secs(3), "{took:?}");
 
     // And on the side of a peer, whose tracker says nothing.
     let silent = TcpListener::bind(any_port()).unwrap();

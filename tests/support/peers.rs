@@ -9,6 +9,7 @@ use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU16, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, LazyLock, Mutex, Once};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use sha2::{Digest, Sha256};
@@ -158,7 +159,7 @@ pub fn wait_at_most(time: Duration, what: &str, mut done: impl FnMut() -> bool) 
 /// Ends the whole test program if it is not dropped in time: a hang must fail, not hang.
 pub struct Watchdog {
     fed: Arc<AtomicBool>,
-    thread: Option<std::thread::JoinHandle<()>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 pub fn watchdog(time: Duration, what: &'static str) -> Watchdog {
@@ -219,6 +220,8 @@ pub struct Program {
     out: Receiver<String>,
     /// Everything that it has said on both outputs.
     said: Arc<Mutex<Vec<String>>>,
+    /// They end when nobody can say anything any more.
+    readers: Vec<JoinHandle<()>>,
 }
 
 /// Where a `peer` process is to work.
@@ -274,20 +277,22 @@ impl Program {
             Box::new(child.stdout.take().unwrap()),
             Box::new(child.stderr.take().unwrap()),
         ];
+        let mut readers = Vec::new();
         for stream in streams {
             let (lines, said) = (lines.clone(), said.clone());
-            std::thread::spawn(move || {
+            readers.push(std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     said.lock().unwrap().push(line.clone());
                     let _ = lines.send(line);
                 }
-            });
+            }));
         }
         Program {
             stdin: child.stdin.take(),
             child,
             out,
             said,
+            readers,
         }
     }
 
@@ -353,11 +358,14 @@ impl Program {
         assert!(done.unwrap().success());
     }
 
-    /// How it ended; it must within `time`.
+    /// How it ended; it must within `time`. All that it has said is there then.
     pub fn ended(&mut self, time: Duration) -> ExitStatus {
         let since = Instant::now();
         loop {
             if let Some(status) = self.child.try_wait().unwrap() {
+                wait_until("its last words", || {
+                    self.readers.iter().all(JoinHandle::is_finished)
+                });
                 return status;
             }
             if since.elapsed() > time {

@@ -2,7 +2,7 @@
 //! can be connected to.
 //!
 //! A tracker that lies could have many peers knock at somebody, or look for open ports with our
-//! help. So we knock seldom, at few at once, and not everywhere ([`may_knock`]).
+//! help. So we knock seldom, at few at once, and not everywhere (`may_knock`).
 //!
 //! | thread | does |
 //! |---|---|

@@ -11,7 +11,7 @@ use super::stream::{POLL, Stream};
 const HANG_UP: Duration = Duration::from_secs(1);
 
 /// Connects, says `hello`, and hangs up when the other side does. Takes at most `patience` and
-/// [`HANG_UP`]; a stop is seen once there is a connection.
+/// `HANG_UP`; a stop is seen once there is a connection.
 ///
 /// # Errors
 /// Why there was no connection. What comes after that is nobody's business.

@@ -1,7 +1,7 @@
 //! Proves that the programs of Linux and those of Windows are trackers and peers of each other, on real
 //! sockets: everybody's files and a group's, in both directions, with and without TLS.
 //!
-//! It needs both kinds of programs and Wine, so it is ignored unless `make test-mixed` runs it.
+//! It needs the programs of Windows and Wine: `make test-mixed` runs it.
 #![cfg(target_os = "linux")]
 
 use std::env;
@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use crate::support::peers::{Program, any_port, free_port, make_file, sha256, watchdog};
+use crate::support::peers::{Program, any_port, free_port, make_file, say, sha256, watchdog};
 
 const LIMIT: Duration = Duration::from_secs(180);
 const SIZE: usize = 3_000_000;
@@ -27,17 +27,21 @@ enum System {
 }
 use System::{Linux, Windows};
 
+/// Wine, and the folder of Windows' programs, if we are told.
+fn windows() -> Option<[PathBuf; 2]> {
+    let said = |name| env::var_os(name).map(PathBuf::from);
+    Some([said("MINI_WINE")?, said("MINI_WINDOWS_PROGRAMS")?])
+}
+
 impl System {
     fn command(self, program: &str) -> Command {
         match (self, program) {
             (Linux, "tracker") => Command::new(env!("CARGO_BIN_EXE_tracker")),
             (Linux, _) => Command::new(env!("CARGO_BIN_EXE_peer")),
             (Windows, _) => {
-                let said = |name| env::var_os(name).expect("run this by: make test-mixed");
-                let mut command = Command::new(said("MINI_WINE"));
-                command.arg(
-                    PathBuf::from(said("MINI_WINDOWS_PROGRAMS")).join(format!("{program}.exe")),
-                );
+                let [wine, folder] = windows().unwrap();
+                let mut command = Command::new(wine);
+                command.arg(folder.join(format!("{program}.exe")));
                 command
             }
         }
@@ -125,6 +129,10 @@ impl Member {
 }
 
 fn a_swarm(tracker: System, tls: bool) {
+    if windows().is_none() {
+        say("SKIPPED a mixed swarm: it needs programs of Windows. Run: make test-mixed\n");
+        return;
+    }
     let _watchdog = watchdog(LIMIT, "a mixed swarm");
     let temp = tempfile::tempdir().unwrap();
     let (_tracker, line) = start_tracker(tracker, &temp.path().join("tracker"), tls);
@@ -158,25 +166,21 @@ fn a_swarm(tracker: System, tls: bool) {
 }
 
 #[test]
-#[ignore = "needs the programs of Windows: make test-mixed"]
 fn under_a_tracker_of_linux() {
     a_swarm(Linux, false);
 }
 
 #[test]
-#[ignore = "needs the programs of Windows: make test-mixed"]
 fn under_a_tracker_of_windows() {
     a_swarm(Windows, false);
 }
 
 #[test]
-#[ignore = "needs the programs of Windows: make test-mixed"]
 fn under_a_tracker_of_linux_in_tls() {
     a_swarm(Linux, true);
 }
 
 #[test]
-#[ignore = "needs the programs of Windows: make test-mixed"]
 fn under_a_tracker_of_windows_in_tls() {
     a_swarm(Windows, true);
 }

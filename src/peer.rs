@@ -13,7 +13,7 @@
 //! | `answer` | what was hashed because a tracker has asked for it | channel of questions | sender dropped |
 //! | `ask-N` | one question to one tracker | `read` | answered, or too late |
 //! | `knock-N` | one knock at somebody, because a tracker asks for it | `connect` | done, or too late |
-//! | `check-N` | one look at our own port, a tracker or a peer | `connect`, `read` | done, or too late |
+//! | `check-N` | whether a tracker or a peer can be reached | `connect`, `read` | done, or too late |
 //! | `disk` | the records in the download folder | channel of jobs, a clock | sender dropped |
 //!
 //! Not here: what people see of it (the shell), and the rules it follows (`torrent`).
@@ -314,7 +314,7 @@ impl Peer {
             inputs.clone(),
             stop.clone(),
         )?;
-        let knocker = Knocker::new(peer_id, expected.clone());
+        let knocker = Knocker::new(expected.clone());
         let mut peer = Peer {
             identity,
             folder,
@@ -678,7 +678,7 @@ impl Peer {
 
     /// Finds out what we can connect to, and who can connect to us: some seconds, less if `stop` is
     /// requested.
-    pub fn look_at_network(&self, stop: &Stop) -> Result<Network, PeerError> {
+    pub fn check_network(&self, stop: &Stop) -> Result<Network, PeerError> {
         let here = Here {
             bound: self.address,
             peer_id: self.peer_id(),
@@ -686,7 +686,7 @@ impl Peer {
             peers: self.ask(|reply| Command::Addresses { reply })?,
             expected: self.expected.clone(),
         };
-        Ok(network::look(here, stop))
+        Ok(network::check(here, stop))
     }
 
     pub fn pause(&self, info_hash: InfoHash) -> Result<(), PeerError> {

@@ -34,7 +34,7 @@ fn said_by(place: &Place, mut command: Command) -> Vec<String> {
     let text = text.replace(&place.listen.port().to_string(), "PORT");
     let lines = text
         .lines()
-        .skip_while(|line| !line.starts_with("Looking at"));
+        .skip_while(|line| !line.starts_with("Checking the network"));
     // What the peer has to tell besides may come in between.
     let lines = lines.filter(|line| !is_notice(line));
     lines.map(masked).collect()
@@ -76,7 +76,7 @@ fn write_trackers(place: &Place, lines: &[String]) {
     fs::write(path, lines.join("\n") + "\n").unwrap();
 }
 
-const FIRST: &str = "Looking at the network, at most 10 s; Ctrl-C ends it.";
+const FIRST: &str = "Checking the network, at most 10 s; Ctrl-C ends it.";
 const NO_PEERS_KNOWN: &str =
     "to peers  ?  no peer is known to try: nothing is fetched from or shared with others yet";
 const NOBODY_COULD: &str =

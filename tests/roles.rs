@@ -248,7 +248,7 @@ hashing 00000000000000ff 5 -mb0100-aaaaaaaaaaaa 7000
 have_not 00000000000000ff -mb0100-aaaaaaaaaaaa
     everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
 knock 1 0000000000000000000000000000000000000000
-    everybody: OK 127.0.0.1:1 refused 0
+    everybody: ERR denied Nobody knocks at ports below 1024: they are for a system's own programs
 knocked 00000000000000ff connected
     everybody: ERR not_found nobody waits for this answer: the question is over, was answered, or was never asked
 not_knocked 00000000000000ff

@@ -211,7 +211,7 @@ fn a_wrong_key_is_refused_in_words_and_the_next_tracker_is_tried() {
     );
     let mut link = link(vec![wrong, right]);
     list_files(&mut link).unwrap();
-    assert_eq!(link.tracker(), Some(two.local_addr()));
+    assert_eq!(link.address(), Some(two.local_addr()));
     wait_until("the tracker has let go", || connections(&one.stats()) == 0);
 }
 

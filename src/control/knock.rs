@@ -15,6 +15,9 @@ use super::reply::{Reply, ReplyError, body_of_lines, lines_of_body};
 /// somebody else.
 pub const MAX_PEERS: usize = 4;
 
+/// Nobody knocks below it: there are a system's own programs, and no peers.
+pub const FIRST_PORT: u16 = 1024;
+
 /// What came of a knock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -40,7 +43,7 @@ pub struct Knocks {
     pub address: SocketAddr,
     /// What came of the tracker's own knock.
     pub outcome: Outcome,
-    /// How many peers were asked to knock.
+    /// How many peers were asked to knock: at most [`MAX_PEERS`], and no fewer than have answered.
     pub asked: u32,
     pub peers: Vec<PeerKnock>,
 }
@@ -66,19 +69,30 @@ impl Outcome {
         Outcome::Unreachable,
     ];
 
-    /// What an attempt to connect means.
-    pub fn of(attempt: &io::Result<()>) -> Outcome {
+    /// What an attempt to connect says about the other side.
+    ///
+    /// # Errors
+    /// What is our own trouble and says nothing: no room for another socket, no local port, or a
+    /// stop.
+    pub fn of(attempt: io::Result<()>) -> io::Result<Outcome> {
         match attempt {
-            Ok(()) => Outcome::Connected,
-            Err(error) => Outcome::of_error(error.kind()),
+            Ok(()) => Ok(Outcome::Connected),
+            Err(error) => Outcome::of_error(error.kind()).ok_or(error),
         }
     }
 
-    pub fn of_error(kind: io::ErrorKind) -> Outcome {
+    /// Nothing, if the error is our own trouble.
+    pub fn of_error(kind: io::ErrorKind) -> Option<Outcome> {
         match kind {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Outcome::Refused,
-            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Outcome::Silent,
-            _ => Outcome::Unreachable,
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+                Some(Outcome::Refused)
+            }
+            io::ErrorKind::TimedOut | io::ErrorKind::WouldBlock => Some(Outcome::Silent),
+            io::ErrorKind::HostUnreachable
+            | io::ErrorKind::NetworkUnreachable
+            | io::ErrorKind::NetworkDown
+            | io::ErrorKind::PermissionDenied => Some(Outcome::Unreachable),
+            _ => None,
         }
     }
 }
@@ -137,11 +151,15 @@ impl Knocks {
             let outcome = outcome.parse().ok()?;
             Some(PeerKnock { outcome, is_near })
         })?;
+        // What follows adds and subtracts them.
+        if asked as usize > MAX_PEERS || peers.len() > asked as usize {
+            return Err(wrong);
+        }
         Ok(Knocks {
             address,
             outcome,
             asked,
-            peers: peers.into_iter().take(MAX_PEERS).collect(),
+            peers,
         })
     }
 }
@@ -187,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn nonsense_is_refused_and_peers_are_bounded() {
+    fn nonsense_is_refused_and_so_are_more_peers_than_can_be_asked() {
         let read = |words: &str, body: &str| {
             let words = words.split(' ').map(str::to_string).collect();
             let body = body.as_bytes().to_vec();
@@ -202,11 +220,16 @@ mod tests {
             ("1.2.3.4:5 silent 1", "refused\n"),
             ("1.2.3.4:5 silent 1", "refused here\n"),
             ("1.2.3.4:5 silent 1", "perhaps far\n"),
+            ("1.2.3.4:5 silent 5", ""),
+            ("1.2.3.4:5 silent 4294967295", ""),
+            ("1.2.3.4:5 silent 1", "refused far\nrefused far\n"),
+            ("1.2.3.4:5 silent 0", "connected near\n"),
         ] {
             assert!(read(words, body).is_err(), "{words} {body}");
         }
-        let many = read("1.2.3.4:5 silent 9", &"refused far\n".repeat(1000));
-        assert_eq!(many.unwrap().peers.len(), MAX_PEERS);
+        let most = read("1.2.3.4:5 silent 4", &"refused far\n".repeat(MAX_PEERS));
+        assert_eq!(most.unwrap().peers.len(), MAX_PEERS);
+        assert!(read("1.2.3.4:5 silent 4", &"refused far\n".repeat(1000)).is_err());
     }
 
     #[test]
@@ -216,12 +239,21 @@ mod tests {
             assert_eq!(name.parse(), Ok(outcome));
         }
         for (kind, outcome) in [
-            (io::ErrorKind::ConnectionRefused, Outcome::Refused),
-            (io::ErrorKind::TimedOut, Outcome::Silent),
-            (io::ErrorKind::HostUnreachable, Outcome::Unreachable),
-            (io::ErrorKind::PermissionDenied, Outcome::Unreachable),
+            (io::ErrorKind::ConnectionRefused, Some(Outcome::Refused)),
+            (io::ErrorKind::TimedOut, Some(Outcome::Silent)),
+            (io::ErrorKind::HostUnreachable, Some(Outcome::Unreachable)),
+            (
+                io::ErrorKind::NetworkUnreachable,
+                Some(Outcome::Unreachable),
+            ),
+            (io::ErrorKind::PermissionDenied, Some(Outcome::Unreachable)),
+            // Our own trouble.
+            (io::ErrorKind::AddrNotAvailable, None),
+            (io::ErrorKind::OutOfMemory, None),
+            (io::ErrorKind::ConnectionAborted, None),
+            (io::ErrorKind::Other, None),
         ] {
-            assert_eq!(Outcome::of(&Err(kind.into())), outcome);
+            assert_eq!(Outcome::of(Err(kind.into())).ok(), outcome);
         }
     }
 }

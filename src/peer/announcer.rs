@@ -275,7 +275,7 @@ fn ask_ours(link: &mut TrackerLink, job: Job, engine: &Sender<Input>) {
                 tracker,
                 result,
                 connections,
-                at: link.tracker(),
+                at: link.address(),
             };
             let _ = engine.send(Input::Announced(announced));
         }

@@ -127,8 +127,8 @@ fn listen(
                     address,
                     info_hash,
                 };
-                if let (Some(tracker), Some(at)) = (link.trackers().used(), link.tracker()) {
-                    knocker.knock(tracker, at, wanted, &presence.end);
+                if let (Some(tracker), Some(at)) = (link.tracker(), link.address()) {
+                    knocker.knock(tracker.clone(), at, wanted, &presence.end);
                 }
             }
             NewsLine::News { cursor, news: item } => {

@@ -1,14 +1,16 @@
-//! Looking at the network around us: what we can connect to, and who can connect to us.
+//! Checking the network around us: what we can connect to, and who can connect to us.
 //!
 //! All is tried at once, so it takes as long as the slowest: some seconds. What follows from it is
 //! said by the shell.
 //!
 //! | thread | does |
 //! |---|---|
-//! | `check-N` | our own port, one tracker or one peer; joined before anybody hears of it |
+//! | `check-N` | one tracker or one peer; joined before anybody hears of it |
+//!
+//! Whoever asks tries our own port meanwhile.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -18,17 +20,21 @@ use crate::control::reply::{Code, Reply, ReplyError};
 use crate::control::request::Request;
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::knock;
+use crate::runtime::listener::from_here;
 use crate::runtime::stop::Stop;
 use crate::runtime::threads;
 use crate::torrent::id::{InfoHash, PeerId};
 use crate::wire::handshake::Handshake;
 
-use super::knocker::PATIENCE;
 use super::knocks::{Expected, ExpectedKnocks};
 use super::tracker_link::{Unmet, Visit};
 
 /// How many peers we try to connect to.
 const MAX_TRIED: usize = 4;
+
+/// How long a visit to a tracker may take in all, with the knocks for which it waits three seconds.
+/// To find the tracker's address may take longer than that, and is the system's business.
+const VISIT: Duration = Duration::from_secs(8);
 
 /// What was found out.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +47,15 @@ pub struct Network {
     pub trackers: Vec<(TrackerAddress, Result<Met, Unmet>)>,
     /// Some peers of our torrents, those first to which there is no connection.
     pub peers: Vec<(SocketAddr, Outcome)>,
+}
+
+impl Network {
+    /// The trackers that have answered.
+    pub fn met(&self) -> impl Iterator<Item = &Met> {
+        self.trackers
+            .iter()
+            .filter_map(|(_, met)| met.as_ref().ok())
+    }
 }
 
 /// A tracker that has answered.
@@ -82,7 +97,7 @@ pub struct Here {
 }
 
 /// Tries everything.
-pub fn look(here: Here, stop: &Stop) -> Network {
+pub fn check(here: Here, stop: &Stop) -> Network {
     let Here {
         bound,
         peer_id,
@@ -91,8 +106,6 @@ pub fn look(here: Here, stop: &Stop) -> Network {
         expected,
     } = here;
     let mut checks = Checks::default();
-    let (knocks, end) = (expected.clone(), stop.clone());
-    let own = checks.start(move || is_open(bound, peer_id, &knocks, &end));
     let trackers: Vec<_> = trackers
         .into_iter()
         .map(|tracker| {
@@ -107,22 +120,22 @@ pub fn look(here: Here, stop: &Stop) -> Network {
         .map(|address| {
             let end = stop.clone();
             let hello = Handshake::bare(InfoHash(rand::random()), peer_id).encode();
-            let check =
-                checks.start(move || Outcome::of(&knock::knock(address, &hello, PATIENCE, &end)));
+            let check = checks.start(move || Outcome::of(knock::knock(address, &hello, &end)));
             (address, check)
         })
         .collect();
-    // What could not be started: a machine without room for a thread has other troubles.
+    let is_open = is_open(bound, peer_id, &expected, stop);
     Network {
         bound,
-        is_open: own.and_then(threads::join).unwrap_or(false),
+        is_open,
         trackers: trackers
             .into_iter()
-            .filter_map(|(tracker, check)| Some((tracker, threads::join(check?)?)))
+            .map(|(tracker, check)| (tracker, met(check)))
             .collect(),
+        // One that could not be tried says nothing.
         peers: peers
             .into_iter()
-            .filter_map(|(address, check)| Some((address, threads::join(check?)?)))
+            .filter_map(|(address, check)| Some((address, threads::join(check?)?.ok()?)))
             .collect(),
     }
 }
@@ -140,7 +153,11 @@ impl Checks {
     ) -> Option<JoinHandle<T>> {
         let name = format!("check-{}", self.started);
         self.started += 1;
-        threads::spawn(&name, None, check).ok()
+        let started = threads::spawn(&name, None, check);
+        let started = started.inspect_err(|error| {
+            log::warn!(target: "network", "no thread for {name}: {error}");
+        });
+        started.ok()
     }
 }
 
@@ -151,15 +168,9 @@ fn is_open(
     expected: &Arc<ExpectedKnocks>,
     stop: &Stop,
 ) -> bool {
-    let ip = match bound.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
     let expected = expected.expect();
     let hello = Handshake::bare(expected.info_hash, peer_id).encode();
-    let address = SocketAddr::new(ip, bound.port());
-    let knocked = knock::knock(address, &hello, PATIENCE, stop);
+    let knocked = knock::knock(from_here(bound), &hello, stop);
     knocked.is_ok() && expected.count() > 0
 }
 
@@ -170,7 +181,7 @@ fn meet(
     expected: &Arc<ExpectedKnocks>,
     stop: &Stop,
 ) -> Result<Met, Unmet> {
-    let mut visit = Visit::begin(tracker, stop)?;
+    let mut visit = Visit::begin(tracker, Instant::now() + VISIT, stop)?;
     let since = Instant::now();
     let answer = visit.ask(&Request::Ping)?;
     let took = since.elapsed();
@@ -195,6 +206,14 @@ fn meet(
     })
 }
 
+/// What came of it. A tracker that could not be tried is still one that is named.
+fn met(check: Option<JoinHandle<Result<Met, Unmet>>>) -> Result<Met, Unmet> {
+    check.and_then(threads::join).unwrap_or_else(|| {
+        let why = "this machine could not try; the log says why";
+        Err(Unmet::NoConnection(Outcome::Unreachable, why.into()))
+    })
+}
+
 fn no_address(error: io::Error) -> Unmet {
     Unmet::Other(format!("the connection has ended: {error}"))
 }
@@ -211,5 +230,20 @@ fn seen(reply: Reply, expected: &Expected) -> Result<Seen, Unasked> {
         }) => Err(Unasked::TooOld),
         Err(ReplyError::Refused { sentence, .. }) => Err(Unasked::Refused(sentence)),
         Err(error) => Err(Unasked::Refused(error.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// It was left out, and then tracker_info.txt was said to name none.
+    #[test]
+    fn a_tracker_that_could_not_be_tried_is_told() {
+        let unmet = met(None).unwrap_err();
+        assert!(
+            matches!(&unmet, Unmet::NoConnection(Outcome::Unreachable, why) if why.contains("log")),
+            "{unmet:?}"
+        );
     }
 }

@@ -178,9 +178,15 @@ impl TrackerLink {
         &self.contacts.trackers
     }
 
-    /// The tracker that answered last.
-    pub fn tracker(&self) -> Option<SocketAddr> {
+    /// Where the tracker is that answered last.
+    pub fn address(&self) -> Option<SocketAddr> {
         self.open.as_ref().map(|open| open.address)
+    }
+
+    /// The tracker that answered last, as tracker_info.txt names it. It need not be the one that is
+    /// used by now.
+    pub fn tracker(&self) -> Option<&TrackerAddress> {
+        self.open.as_ref().map(|open| &open.tracker)
     }
 
     pub fn connections(&self) -> u64 {
@@ -277,7 +283,7 @@ impl TrackerLink {
         bytes: &[u8],
         check: fn(&Reply) -> Result<(), Broken>,
     ) -> Result<Reply, Broken> {
-        let answer = connect(tracker, &self.stop).and_then(|mut open| {
+        let answer = connect(tracker, None, &self.stop).and_then(|mut open| {
             let reply = self.ask(&mut open, bytes)?;
             check(&reply)?;
             Ok((open, reply))
@@ -450,6 +456,10 @@ impl Open {
         self.channel.get_mut().write_all(bytes)?;
         read_frame(&mut self.channel)?.ok_or(Broken::Closed)
     }
+
+    fn answer(&mut self, bytes: &[u8]) -> Result<Reply, Broken> {
+        Ok(Reply::parse(self.exchange(bytes)?)?)
+    }
 }
 
 /// Why one tracker could not be asked.
@@ -470,7 +480,9 @@ impl From<Broken> for Unmet {
     fn from(broken: Broken) -> Unmet {
         match (&broken, broken.trouble()) {
             (Broken::Io(error), _) => {
-                Unmet::NoConnection(Outcome::of_error(error.kind()), error.to_string())
+                // For us there is no way there, also if the trouble is our own.
+                let outcome = Outcome::of_error(error.kind()).unwrap_or(Outcome::Unreachable);
+                Unmet::NoConnection(outcome, error.to_string())
             }
             (_, Trouble::Distrusted(why)) => Unmet::Distrusted(why),
             (_, trouble) => Unmet::Other(trouble.why().into()),
@@ -484,17 +496,18 @@ pub struct Visit {
 }
 
 impl Visit {
-    pub fn begin(tracker: &TrackerAddress, stop: &Stop) -> Result<Visit, Unmet> {
-        let open = connect(tracker, stop)?;
+    /// Nothing is asked or heard after `deadline`, however well it goes.
+    pub fn begin(tracker: &TrackerAddress, deadline: Instant, stop: &Stop) -> Result<Visit, Unmet> {
+        let mut open = connect(tracker, Some(deadline), stop)?;
+        open.channel.get_mut().set_deadline(Some(deadline));
         Ok(Visit { open })
     }
 
     pub fn ask(&mut self, request: &Request) -> Result<Reply, Unmet> {
         let bytes = encode(request).map_err(|error| Unmet::Other(error.to_string()))?;
-        let answer = self.open.exchange(&bytes);
-        let reply = answer.and_then(|frame| Ok(Reply::parse(frame)?));
         // There was a connection.
-        reply.map_err(|broken| Unmet::Other(broken.to_string()))
+        let answer = self.open.answer(&bytes);
+        answer.map_err(|broken| Unmet::Other(broken.to_string()))
     }
 
     /// Where the tracker is.
@@ -515,27 +528,36 @@ pub fn ask_once(
     stop: &Stop,
 ) -> Result<Reply, LinkError> {
     let bytes = encode(request)?;
-    let answer = connect(tracker, stop).and_then(|mut open| {
-        let frame = open.exchange(&bytes)?;
-        Ok(Reply::parse(frame)?)
-    });
+    let answer = connect(tracker, None, stop).and_then(|mut open| open.answer(&bytes));
     answer.map_err(|error| match error {
         _ if stop.is_requested() => LinkError::GivenUp,
         error => LinkError::NoTracker(vec![format!("{tracker}: {error}")]),
     })
 }
 
-fn connect(tracker: &TrackerAddress, stop: &Stop) -> Result<Open, Broken> {
+/// Begins nothing after a stop, nor after a deadline.
+fn connect(
+    tracker: &TrackerAddress,
+    deadline: Option<Instant>,
+    stop: &Stop,
+) -> Result<Open, Broken> {
+    // Nobody can end the look-up of a name, which may take long.
+    if stop.is_requested() {
+        return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped").into());
+    }
     let no_address = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     let mut last = Broken::Io(no_address);
     for address in (tracker.host.as_str(), tracker.port).to_socket_addrs()? {
         if stop.is_requested() {
             break;
         }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "timed out").into());
+        }
         let socket = TcpStream::connect_timeout(&address, CONNECT);
         let channel = socket
             .map_err(Broken::from)
-            .and_then(|socket| secure(socket, tracker.key, stop.child()));
+            .and_then(|socket| secure(socket, tracker.key, deadline, stop.child()));
         match channel {
             Ok(channel) => {
                 return Ok(Open {
@@ -552,12 +574,20 @@ fn connect(tracker: &TrackerAddress, stop: &Stop) -> Result<Open, Broken> {
 }
 
 /// The channel on a new connection: with a key, inside TLS and to nobody else.
-fn secure(socket: TcpStream, key: Option<TrackerKey>, stop: Stop) -> Result<Channel, Broken> {
+fn secure(
+    socket: TcpStream,
+    key: Option<TrackerKey>,
+    deadline: Option<Instant>,
+    stop: Stop,
+) -> Result<Channel, Broken> {
     let mut stream = Stream::new(socket, stop, POLL, REPLY)?;
     let Some(key) = key else {
         return Ok(stream.into());
     };
-    stream.set_deadline(Some(Instant::now() + REPLY));
+    let patience = Instant::now() + REPLY;
+    stream.set_deadline(Some(
+        deadline.map_or(patience, |deadline| patience.min(deadline)),
+    ));
     let mut channel = tls::connect(stream, key.0).map_err(|error| match error {
         TlsError::WrongKey(shown) => Broken::WrongKey {
             key,
@@ -567,4 +597,93 @@ fn secure(socket: TcpStream, key: Option<TrackerKey>, stop: Stop) -> Result<Chan
     })?;
     channel.set_deadline(None);
     Ok(channel)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+
+    use crate::control::question::QuestionNumber;
+    use crate::torrent::id::InfoHash;
+
+    fn tracker(text: &str) -> TrackerAddress {
+        crate::control::tracker_info::parse(text).unwrap().remove(0)
+    }
+
+    fn door() -> (TcpListener, TrackerAddress) {
+        let door = TcpListener::bind("127.0.0.1:0").unwrap();
+        let at = door.local_addr().unwrap().to_string();
+        (door, tracker(&at))
+    }
+
+    #[test]
+    fn no_name_is_looked_up_after_a_stop() {
+        let stop = Stop::new();
+        stop.request();
+        let error = connect(&tracker("nobody.invalid:6000"), None, &stop).err();
+        assert_eq!(error.unwrap().to_string(), "stopped");
+    }
+
+    #[test]
+    fn a_tracker_that_drips_bytes_does_not_hold_a_visit_up() {
+        let (door, drips) = door();
+        let dripping = std::thread::spawn(move || {
+            let (mut socket, _) = door.accept().unwrap();
+            while socket.write_all(b"a").is_ok() {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+        });
+        let deadline = Instant::now() + Duration::from_millis(100);
+        let mut visit = Visit::begin(&drips, deadline, &Stop::new()).unwrap();
+        let late = visit.ask(&Request::Ping);
+        assert_eq!(late, Err(Unmet::Other("timed out".into())));
+        drop(visit);
+        dripping.join().unwrap();
+        // Nor is another one begun.
+        let late = Visit::begin(&drips, deadline, &Stop::new()).err();
+        let expect = Unmet::NoConnection(Outcome::Silent, "timed out".into());
+        assert_eq!(late, Some(expect));
+    }
+
+    /// Peers told the tracker that they used by then what another one had asked for.
+    #[test]
+    fn a_line_of_the_stream_is_from_the_tracker_whose_stream_it_is() {
+        let (first, one) = door();
+        let (_second, two) = door();
+        let (people, _news) = crossbeam_channel::unbounded();
+        let list = vec![one.clone(), two.clone()];
+        let membership = Membership::new(&list, true).unwrap();
+        let contacts = Contacts {
+            trackers: Arc::new(Trackers::new(list, people)),
+            account: Arc::new(Account::new(membership.keys.public)),
+            membership: Arc::new(membership),
+            notes: None,
+        };
+        let trackers = contacts.trackers.clone();
+        let mut link = TrackerLink::new(contacts, Stop::new());
+        let (go_on, wait) = std::sync::mpsc::channel();
+        let speaking = std::thread::spawn(move || {
+            let (socket, _) = first.accept().unwrap();
+            let mut reader = BufReader::new(socket);
+            read_frame(&mut reader).unwrap().unwrap();
+            reader.get_mut().write_all(b"OK\n").unwrap();
+            wait.recv().unwrap();
+            let line = format!("KNOCK 0000000000000007 10.0.0.1:7600 {}\n", "05".repeat(20));
+            reader.get_mut().write_all(line.as_bytes()).unwrap();
+        });
+        link.subscribe(None).unwrap();
+        trackers.failed(&one, Trouble::NoAnswer("it has gone".into()));
+        trackers.answered(&two);
+        assert_eq!(trackers.used(), Some(two));
+        go_on.send(()).unwrap();
+        speaking.join().unwrap();
+        let knock = NewsLine::Knock {
+            question: QuestionNumber(7),
+            address: "10.0.0.1:7600".parse().unwrap(),
+            info_hash: InfoHash([5; 20]),
+        };
+        assert_eq!(link.next_news().unwrap(), knock);
+        assert_eq!(link.tracker(), Some(&one));
+    }
 }

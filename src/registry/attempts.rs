@@ -220,7 +220,7 @@ fn make_room<K: Eq + Hash + Clone, V, O: Ord>(
 }
 
 /// What one person can easily have is one address: with IPv6 that is a /64.
-pub(super) fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let prefix = u128::from(address) & (u128::MAX << 64);

@@ -1,5 +1,6 @@
 //! Why a user may not do something: a sentence that says what to do next, and a code.
 
+use crate::control::knock::FIRST_PORT;
 use crate::control::muster::Step;
 use crate::control::names::{FileName, GroupName, UserName};
 use crate::control::reply::Code;
@@ -119,6 +120,8 @@ pub enum Refused {
     /// Somebody else's sentence: the tracker has no room.
     #[error("{0}")]
     Full(String),
+    #[error("Nobody knocks at ports below {FIRST_PORT}: they are for a system's own programs")]
+    SystemPort,
     #[error("This torrent was made for the group {0}: share it there, or make one for everybody")]
     OfAGroup(GroupName),
     #[error("{what}: {limit} are possible")]
@@ -146,7 +149,8 @@ impl Refused {
             | Refused::NotMember(_)
             | Refused::NotYetMember { .. }
             | Refused::NotOwner { .. }
-            | Refused::NoPeerKey => Code::Denied,
+            | Refused::NoPeerKey
+            | Refused::SystemPort => Code::Denied,
             Refused::LoggedInAlready
             | Refused::UserExists(_)
             | Refused::GroupExists(_)

@@ -7,16 +7,22 @@ use std::time::{Duration, Instant};
 use super::stop::Stop;
 use super::stream::{POLL, Stream};
 
+/// How long the connection may take: long enough to ask twice for it. Nobody can end this wait, so
+/// it bounds the end of a program, too.
+const CONNECT: Duration = Duration::from_millis(1500);
 /// How long whoever is there may take to hang up: then it has heard what was said.
 const HANG_UP: Duration = Duration::from_secs(1);
 
-/// Connects, says `hello`, and hangs up when the other side does. Takes at most `patience` and
-/// `HANG_UP`; a stop is seen once there is a connection.
+/// Connects, says `hello`, and hangs up when the other side does. Takes at most 2.5 s
+/// (`CONNECT` and `HANG_UP`); a stop is seen before and after the connecting.
 ///
 /// # Errors
 /// Why there was no connection. What comes after that is nobody's business.
-pub fn knock(address: SocketAddr, hello: &[u8], patience: Duration, stop: &Stop) -> io::Result<()> {
-    let socket = TcpStream::connect_timeout(&address, patience)?;
+pub fn knock(address: SocketAddr, hello: &[u8], stop: &Stop) -> io::Result<()> {
+    if stop.is_requested() {
+        return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "stopped"));
+    }
+    let socket = TcpStream::connect_timeout(&address, CONNECT)?;
     let said = || {
         let mut stream = Stream::new(socket, stop.child(), POLL, HANG_UP)?;
         stream.set_deadline(Some(Instant::now() + HANG_UP));
@@ -43,13 +49,13 @@ mod tests {
             let (mut socket, _) = listener.accept().unwrap();
             socket.read_exact(&mut said).map(|()| said)
         });
-        let second = Duration::from_secs(1);
-        knock(address, b"hello", second, &Stop::new()).unwrap();
+        knock(address, b"hello", &Stop::new()).unwrap();
         assert!(heard.is_finished() || heard.join().unwrap().unwrap() == *b"hello");
-        let refused = knock(address, b"hello", 5 * second, &Stop::new());
-        assert_eq!(
-            refused.unwrap_err().kind(),
-            io::ErrorKind::ConnectionRefused
-        );
+        let stop = Stop::new();
+        let refused = knock(address, b"hello", &stop).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        stop.request();
+        let stopped = knock(address, b"hello", &stop).unwrap_err();
+        assert_eq!(stopped.kind(), io::ErrorKind::ConnectionAborted);
     }
 }

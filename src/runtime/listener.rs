@@ -129,13 +129,18 @@ impl Waker {
     /// Requests the stop and frees a blocked `accept` by a connection to ourselves.
     pub fn stop(&self) {
         self.stop.request();
-        let ip = match self.address.ip() {
-            IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-            IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-            ip => ip,
-        };
-        let _ = TcpStream::connect_timeout(&SocketAddr::new(ip, self.address.port()), WAKE);
+        let _ = TcpStream::connect_timeout(&from_here(self.address), WAKE);
     }
+}
+
+/// Where this machine itself reaches who listens at `bound`, which may be every address.
+pub fn from_here(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
 }
 
 /// An IPv4 address that came in by an IPv6 socket is an IPv4 address.

@@ -17,8 +17,8 @@ use super::units::count;
 
 /// Tries everything, and tells what came of it.
 pub fn check_network(shell: &PeerShell) -> Result<String, ShellError> {
-    say!("Looking at the network, at most 10 s; Ctrl-C ends it.");
-    let network = shell.peer.look_at_network(&shell.interrupt.stop())?;
+    say!("Checking the network, at most 10 s; Ctrl-C ends it.");
+    let network = shell.peer.check_network(&shell.interrupt.stop())?;
     if shell.interrupt.came() {
         return Err(ShellError::Interrupted);
     }
@@ -153,10 +153,7 @@ fn why(outcome: Outcome) -> &'static str {
 }
 
 fn from_peers(network: &Network) -> Row {
-    let seen = network.trackers.iter().filter_map(|(_, met)| {
-        let met = met.as_ref().ok()?;
-        met.seen.as_ref().ok()
-    });
+    let seen = network.met().filter_map(|met| met.seen.as_ref().ok());
     let asked: u32 = seen.map(|seen| seen.knocks.asked).sum();
     let tried: Vec<Attempt> = attempts(network).filter(|one| one.by_peer).collect();
     if asked == 0 {

@@ -60,7 +60,7 @@ pub fn publish(
     match link.request(&Request::UploadFile(Box::new(upload))) {
         Ok(reply) => {
             Uploaded::from_reply(reply)?;
-            Ok(Offered::At(link.tracker()))
+            Ok(Offered::At(link.address()))
         }
         Err(error) if error.is_unreachable() => Ok(Offered::Later(error)),
         Err(error) => Err(error),

@@ -1,8 +1,8 @@
 //! `knock`: can anybody connect to who asks? The tracker tries, and asks some peers to try, too.
 //!
-//! Nobody can have a third party knocked at: the address is the one from which the question came.
-//! How often an address may ask is bounded, and so is how many questions are under way. The asker's
-//! own thread knocks, without a lock, while the peers do.
+//! Nobody can have a third party knocked at: the address is the one from which the request came.
+//! How often an address may ask is bounded, and so is how many requests are under way, of all
+//! addresses and of each. The asker's own thread knocks, without a lock, while the peers do.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,11 +11,12 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
 
-use crate::control::knock::{Knocks, MAX_PEERS, Outcome, PeerKnock};
+use crate::control::knock::{FIRST_PORT, Knocks, MAX_PEERS, Outcome, PeerKnock};
 use crate::control::question::QuestionNumber;
 use crate::control::reply::Reply;
 use crate::registry::Seconds;
 use crate::registry::allowance::{Allowance, Exhausted};
+use crate::registry::attempts::network;
 use crate::registry::question::Late;
 use crate::registry::refused::Refused;
 use crate::runtime::knock;
@@ -25,11 +26,13 @@ use crate::wire::handshake::Handshake;
 use super::hub::Listening;
 use super::state::State;
 
-/// How long our own knock may take, and how long the peers' are waited for. Askers wait for a
-/// little longer than that.
+/// How long the peers' answers are waited for: their knocks take a little less. Askers wait for a
+/// little longer.
 const PATIENCE: Duration = Duration::from_secs(3);
-/// Questions that may be under way: each keeps a thread, and up to [`MAX_PEERS`] peers, busy.
+/// Requests that may be under way: each keeps a thread, and up to [`MAX_PEERS`] peers, busy.
 const MAX_UNDER_WAY: usize = 16;
+/// Those of one address: one to whom nobody gets through shall not take all the places.
+const MAX_OF_ADDRESS: usize = 2;
 /// How many an address may ask in [`WINDOW`] seconds. A classroom behind one router is one address; to
 /// look at all ports of that router so would take a day and a half.
 const MAX_ASKED: u32 = 30;
@@ -47,15 +50,17 @@ pub struct Knocking {
 #[derive(Default)]
 struct Waiting {
     asked: Allowance<MAX_ASKED, WINDOW>,
-    under_way: usize,
+    /// Whence each request under way came.
+    under_way: Vec<IpAddr>,
     /// Peers that were asked. The sender is dropped when nothing is to be heard from them any more.
     peers: HashMap<QuestionNumber, Sender<Outcome>>,
     closed: bool,
 }
 
-/// A question under way. Its end is when it is dropped.
+/// A request under way. Its end is when it is dropped.
 struct UnderWay<'a> {
     knocking: &'a Knocking,
+    from: IpAddr,
     numbers: Vec<QuestionNumber>,
 }
 
@@ -66,23 +71,31 @@ enum TooMany {
         "this tracker knocks at as many peers as it can ({MAX_UNDER_WAY}); try again in a moment"
     )]
     UnderWay,
+    #[error("your address waits for {MAX_OF_ADDRESS} knocks already; try again in a moment")]
+    OfAddress,
     #[error("your address has asked {MAX_ASKED} times in {WINDOW} s: wait a minute")]
     Asked,
 }
 
 impl Knocking {
     fn begin(&self, now: Seconds, from: IpAddr) -> Result<UnderWay<'_>, TooMany> {
+        let from = network(from);
         let mut state = self.state.lock();
-        if state.under_way >= MAX_UNDER_WAY {
+        if state.under_way.len() >= MAX_UNDER_WAY {
             return Err(TooMany::UnderWay);
+        }
+        let of_address = state.under_way.iter().filter(|other| **other == from);
+        if of_address.count() >= MAX_OF_ADDRESS {
+            return Err(TooMany::OfAddress);
         }
         state.asked.take(now, from).map_err(|none| match none {
             Exhausted::UsedUp => TooMany::Asked,
             Exhausted::NoRoom => TooMany::UnderWay,
         })?;
-        state.under_way += 1;
+        state.under_way.push(from);
         Ok(UnderWay {
             knocking: self,
+            from,
             numbers: Vec::new(),
         })
     }
@@ -118,7 +131,10 @@ impl UnderWay<'_> {
 impl Drop for UnderWay<'_> {
     fn drop(&mut self) {
         let mut state = self.knocking.state.lock();
-        state.under_way -= 1;
+        let place = state.under_way.iter().position(|from| *from == self.from);
+        if let Some(place) = place {
+            state.under_way.swap_remove(place);
+        }
         for number in &self.numbers {
             state.peers.remove(number);
         }
@@ -127,6 +143,11 @@ impl Drop for UnderWay<'_> {
 
 /// Knocks, and collects what the peers say.
 pub fn knock(state: &State, ip: IpAddr, port: u16, info_hash: InfoHash) -> Result<Reply, Refused> {
+    // Behind a proxy on this machine everybody seems to be here; and who is elsewhere shall not learn
+    // which programs of the system run beside the one that asks.
+    if port < FIRST_PORT {
+        return Err(Refused::SystemPort);
+    }
     let address = SocketAddr::new(ip, port);
     let deadline = Instant::now() + PATIENCE;
     let begun = state.knocking.begin(state.now(), ip);
@@ -143,10 +164,15 @@ pub fn knock(state: &State, ip: IpAddr, port: u16, info_hash: InfoHash) -> Resul
         }
     }
     let hello = Handshake::bare(info_hash, TRACKER).encode();
-    let knocked = knock::knock(address, &hello, PATIENCE, &state.stop);
+    let knocked = knock::knock(address, &hello, &state.stop);
+    let outcome = Outcome::of(knocked).map_err(|why| {
+        Refused::Full(format!(
+            "this tracker can connect to nobody just now: {why}"
+        ))
+    })?;
     let mut knocks = Knocks {
         address,
-        outcome: Outcome::of(&knocked),
+        outcome,
         asked: 0,
         peers: Vec::new(),
     };
@@ -196,6 +222,21 @@ mod tests {
         assert_eq!(asked.count() as u32, MAX_ASKED);
         assert_eq!(begin(1, 99).err(), Some(TooMany::Asked));
         assert!(begin(1 + WINDOW, 99).is_ok());
+    }
+
+    #[test]
+    fn one_address_does_not_take_all_the_places() {
+        let knocking = Knocking::default();
+        let begin = |from: &str| knocking.begin(Seconds(0), from.parse().unwrap());
+        let (one, two) = (begin("2001:db8::1"), begin("2001:db8::2"));
+        assert!(one.is_ok() && two.is_ok());
+        let third = begin("2001:db8::3").err();
+        assert_eq!(third, Some(TooMany::OfAddress), "the same network");
+        assert!(begin("2001:db8:0:1::1").is_ok() && begin("10.0.0.1").is_ok());
+        drop(one);
+        assert!(begin("2001:db8::3").is_ok());
+        drop(two);
+        assert!(knocking.state.lock().under_way.is_empty());
     }
 
     #[test]

@@ -186,6 +186,26 @@ fn the_verdict_names_the_side() {
         "tracker 192.168.1.23:6000 ours 192.168.1.23 told 192.168.1.23 connected 1 1 connected-near",
         "only this machine, or one at the same address, has tried",
     );
+    // A tracker on this machine, and one that is not.
+    check(
+        "tracker 127.0.0.1:6000 ours 127.0.0.1 told 127.0.0.1 refused 0 0; \
+         tracker 192.168.1.10:6000 ours 192.168.1.23 told 192.168.1.23 silent 0 0",
+        "This side: a firewall on this machine",
+    );
+    // Some say that they have connected, and fewer knocks came.
+    check(
+        "tracker 192.168.1.23:6000 ours 192.168.1.23 told 192.168.1.23 connected 1 1 connected-far",
+        "This side: a firewall on this machine",
+    );
+    check(
+        "tracker 192.168.1.10:6000 ours 192.168.1.23 told 192.168.1.23 silent 1 2 connected-far \
+         connected-near",
+        "This side: a firewall on this machine",
+    );
+    check(
+        "tracker 192.168.1.23:6000 ours 192.168.1.23 told 192.168.1.23 connected 2 1 connected-far",
+        "Nobody blocks: others can",
+    );
     for why in ["old", "busy"] {
         let asked = format!("tracker 192.168.1.10:6000 ours 192.168.1.23 {why}");
         check(&asked, "Not known: the tracker answers");
@@ -242,7 +262,7 @@ fn a_report_has_a_line_for_each_part_of_the_way() {
             "multicast          is not needed",
             "",
             "This side: a firewall on this machine, or in front of it, blocks incoming connections to port 7600. Allow it:",
-            "  Windows, as administrator: netsh advfirewall firewall add rule name=\"Mini BitTorrent\" dir=in action=allow protocol=TCP localport=7600",
+            "  Windows, as administrator: netsh advfirewall firewall add rule name=\"Mini BitTorrent\" dir=in action=allow profile=private protocol=TCP localport=7600",
             "  Linux: sudo ufw allow 7600/tcp, or sudo firewall-cmd --add-port=7600/tcp",
         ],
     );

@@ -60,10 +60,7 @@ pub struct Attempt {
 
 /// Those of the trackers, and of the peers that they have asked.
 pub fn attempts(network: &Network) -> impl Iterator<Item = Attempt> {
-    let met = network
-        .trackers
-        .iter()
-        .filter_map(|(_, met)| met.as_ref().ok());
+    let met = network.met();
     let seen = met.filter_map(|met| Some((met, met.seen.as_ref().ok()?)));
     seen.flat_map(|(met, seen)| {
         let knocks = &seen.knocks;
@@ -71,12 +68,20 @@ pub fn attempts(network: &Network) -> impl Iterator<Item = Attempt> {
             by_peer,
             is_near,
             outcome,
-            came: outcome == Outcome::Connected && seen.came > 0,
+            came: false,
         };
-        let tracker = attempt(false, met.there == met.ours, knocks.outcome);
+        let mut tried = vec![attempt(false, met.there == met.ours, knocks.outcome)];
         let peers = knocks.peers.iter();
-        let peers = peers.map(move |knock| attempt(true, knock.is_near, knock.outcome));
-        std::iter::once(tracker).chain(peers)
+        tried.extend(peers.map(|knock| attempt(true, knock.is_near, knock.outcome)));
+        // A peer can say that it has connected, and has not. So if fewer came, it was the tracker,
+        // and then those who are near: what they prove is the least.
+        tried[1..].sort_by_key(|attempt| !attempt.is_near);
+        let connected = tried.iter_mut();
+        let connected = connected.filter(|attempt| attempt.outcome == Outcome::Connected);
+        for attempt in connected.take(seen.came) {
+            attempt.came = true;
+        }
+        tried
     })
 }
 
@@ -92,11 +97,7 @@ pub fn judge(network: &Network) -> Verdict {
         let unmet = met.as_ref().err()?;
         Some(Verdict::TrackerAway(tracker.clone(), unmet.clone()))
     });
-    let met: Vec<&Met> = network
-        .trackers
-        .iter()
-        .filter_map(|(_, met)| met.as_ref().ok())
-        .collect();
+    let met: Vec<&Met> = network.met().collect();
     if let (true, Some(away)) = (met.is_empty(), &away) {
         return away.clone();
     }
@@ -122,7 +123,8 @@ pub fn judge(network: &Network) -> Verdict {
 
 /// Why nobody elsewhere has reached us.
 fn nobody_gets_in(bound: SocketAddr, met: &[&Met], all: &[Attempt]) -> Verdict {
-    for met in met {
+    // Who is asked through 127.0.0.1 knocks there, which says nothing about others.
+    for met in met.iter().filter(|met| is_shared(met.ours)) {
         let Ok(seen) = &met.seen else {
             continue;
         };
@@ -324,7 +326,7 @@ fn allow(f: &mut fmt::Formatter<'_>, port: u16) -> fmt::Result {
     writeln!(
         f,
         "  Windows, as administrator: netsh advfirewall firewall add rule name=\"Mini BitTorrent\" \
-         dir=in action=allow protocol=TCP localport={port}"
+         dir=in action=allow profile=private protocol=TCP localport={port}"
     )?;
     write!(
         f,

@@ -8,13 +8,13 @@ use super::stop::Stop;
 use super::stream::{POLL, Stream};
 
 /// How long the connection may take: long enough to ask twice for it. Nobody can end this wait, so
-/// it bounds the end of a program, too.
-const CONNECT: Duration = Duration::from_millis(1500);
+/// it bounds the end of a program, too. Windows asks again after a refusal, for about two seconds.
+const CONNECT: Duration = Duration::from_millis(if cfg!(windows) { 2500 } else { 1500 });
 /// How long whoever is there may take to hang up: then it has heard what was said.
 const HANG_UP: Duration = Duration::from_secs(1);
 
-/// Connects, says `hello`, and hangs up when the other side does. Takes at most 2.5 s
-/// (`CONNECT` and `HANG_UP`); a stop is seen before and after the connecting.
+/// Connects, says `hello`, and hangs up when the other side does. Takes at most
+/// `CONNECT` and `HANG_UP`; a stop is seen before and after the connecting.
 ///
 /// # Errors
 /// Why there was no connection. What comes after that is nobody's business.

@@ -259,7 +259,8 @@ impl Peer {
             membership: membership.clone(),
             notes: notes.clone(),
         };
-        let open_files = Arc::<OpenFiles>::default();
+        let patience = folder.patience().clone();
+        let open_files = Arc::new(OpenFiles::default().with_patience(patience));
         let state = folder.state_path().to_path_buf();
         let remembered = folder.remembered()?;
         // Which files are a group's is known only if every record can be read.
@@ -759,6 +760,7 @@ impl Peer {
 
     /// Ends everything: new connections first, then the engine with all others, then threads.
     pub fn stop(&mut self) {
+        self.folder.patience().end_soon();
         self.acceptor = None;
         // Nothing new is listened to; the login stays, for the goodbye.
         self.account.close();

@@ -12,6 +12,7 @@ pub mod folder;
 pub mod memory;
 pub mod names;
 pub mod open_files;
+pub mod patience;
 pub mod probe;
 pub mod resume;
 pub mod shareable;

@@ -7,9 +7,9 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, unbounded};
+use crossbeam_channel::{Receiver, Sender, at, never, select, unbounded};
 
 use crate::runtime::threads;
 use crate::storage::folder::DownloadFolder;
@@ -65,7 +65,16 @@ impl Disk {
         let (jobs, queue) = unbounded();
         let ending = Arc::new(AtomicBool::new(false));
         let for_thread = ending.clone();
-        let run = move || work(&queue, &folder, &open_files, &engine, &for_thread);
+        let run = move || {
+            work(
+                &queue,
+                &folder,
+                &open_files,
+                &engine,
+                &for_thread,
+                CLOSE_EVERY,
+            )
+        };
         let thread = Some(threads::spawn("disk", None, run)?);
         Ok(Disk {
             jobs: Some(jobs),
@@ -100,15 +109,27 @@ fn work(
     open_files: &OpenFiles,
     engine: &Sender<Input>,
     ending: &AtomicBool,
+    close_every: Duration,
 ) {
+    // While no file is open there is no clock. Jobs do not put it back.
+    let mut close_at = None;
     loop {
-        let job = match queue.recv_timeout(CLOSE_EVERY) {
-            Ok(job) => job,
-            Err(RecvTimeoutError::Timeout) => {
-                open_files.close_unused();
+        let clock = close_at.map_or_else(never, at);
+        let job = select! {
+            recv(queue) -> job => match job {
+                Ok(job) => job,
+                Err(_) => return,
+            },
+            recv(open_files.opened()) -> _ => {
+                close_at.get_or_insert_with(|| Instant::now() + close_every);
                 continue;
             }
-            Err(RecvTimeoutError::Disconnected) => return,
+            recv(clock) -> _ => {
+                open_files.close_unused();
+                let some = open_files.count() > 0;
+                close_at = some.then(|| Instant::now() + close_every);
+                continue;
+            }
         };
         let result = match job {
             DiskJob::Finish {
@@ -188,6 +209,40 @@ mod tests {
     use super::*;
     use crate::storage::faulty::{Faults, FaultyStorage};
     use crate::storage::memory::MemoryStorage;
+
+    /// Whoever had much to write never closed a file, and woke up every second ever after.
+    #[test]
+    fn files_are_closed_however_many_jobs_there_are() {
+        let temp = tempfile::tempdir().unwrap();
+        let folder = DownloadFolder::open(temp.path()).unwrap();
+        let open_files = OpenFiles::default();
+        let (jobs, queue) = unbounded();
+        let (engine, _inputs) = unbounded();
+        let ending = AtomicBool::new(false);
+        let every = Duration::from_millis(5);
+        std::thread::scope(|scope| {
+            scope.spawn(|| work(&queue, &folder, &open_files, &engine, &ending, every));
+            let deadline = Instant::now() + Duration::from_secs(30);
+            // Again, too, after none was open.
+            for file in 0..2 {
+                let owner = open_files.new_owner();
+                open_files.keep(owner, file, tempfile::tempfile().unwrap());
+                while open_files.count() > 0 && Instant::now() < deadline {
+                    // There is always one more.
+                    while jobs.len() < 100 {
+                        jobs.send(DiskJob::Forget(InfoHash([1; 20]))).unwrap();
+                    }
+                    std::thread::yield_now();
+                }
+            }
+            drop(jobs);
+        });
+        assert_eq!(open_files.count(), 0, "still open");
+        assert!(
+            open_files.opened().is_empty(),
+            "it would wake up for nothing"
+        );
+    }
 
     #[test]
     fn a_sha256_that_is_being_computed_does_not_hold_up_the_end() {

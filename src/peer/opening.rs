@@ -75,7 +75,7 @@ pub fn open(
                     return Err(something_else(target, what));
                 }
             }
-            adopt(target, &layout)?;
+            adopt(target, &layout, Some(&have))?;
             let storage = Arc::new(FileStorage::download(target, layout, open_files)?);
             Ok(Some(Opened {
                 storage,
@@ -90,7 +90,7 @@ pub fn open(
             Err(something_else(target, "it holds other files"))
         }
         Found::Final { same_size: false } => {
-            adopt(target, &layout)?;
+            adopt(target, &layout, None)?;
             let storage = Arc::new(FileStorage::download(target, layout, open_files)?);
             Ok(Some(Opened {
                 storage,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::names::Platform;
+use super::patience::Patience;
 
 /// By what an unchanged file is known: its length in bytes, and its time of modification in
 /// nanoseconds since 1970 (0 where nobody knows).
@@ -42,7 +43,12 @@ pub enum Links {
 /// Opens a file of content, which may be anything by now: nothing but a plain file is taken, and none
 /// is waited for, as opening a named pipe would wait for somebody at its other end. A link at the path
 /// itself is followed only if `links` says so.
-pub fn open_plain(options: &mut OpenOptions, path: &Path, links: Links) -> io::Result<File> {
+pub fn open_plain(
+    options: &mut OpenOptions,
+    path: &Path,
+    links: Links,
+    patience: &Patience,
+) -> io::Result<File> {
     #[cfg(unix)]
     {
         use nix::fcntl::OFlag;
@@ -59,7 +65,7 @@ pub fn open_plain(options: &mut OpenOptions, path: &Path, links: Links) -> io::R
         let flags = FILE_FLAG_OPEN_REPARSE_POINT;
         std::os::windows::fs::OpenOptionsExt::custom_flags(options, flags);
     }
-    let file = patiently(path, || options.open(path))?;
+    let file = patience.retry(path, || options.open(path))?;
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other("it is not a file")),
@@ -117,7 +123,13 @@ const ERROR_HANDLE_EOF: i32 = 38;
 
 #[cfg(unix)]
 fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
-    std::os::unix::fs::FileExt::write_at(file, bytes, offset)
+    match std::os::unix::fs::FileExt::write_at(file, bytes, offset) {
+        // It is open for reading only. Windows calls it so, too.
+        Err(error) if error.raw_os_error() == Some(nix::errno::Errno::EBADF as i32) => {
+            Err(io::ErrorKind::PermissionDenied.into())
+        }
+        result => result,
+    }
 }
 
 #[cfg(windows)]
@@ -135,7 +147,7 @@ pub fn allocated(path: &Path) -> io::Result<u64> {
 
 #[cfg(windows)]
 pub fn allocated(path: &Path) -> io::Result<u64> {
-    fs4::FileExt::allocated_size(&patiently(path, || File::open(path))?)
+    fs4::FileExt::allocated_size(&Patience::default().retry(path, || File::open(path))?)
 }
 
 /// Whether an open file has lost its last name.
@@ -182,13 +194,6 @@ fn available_at(path: &Path) -> io::Result<u64> {
     fs4::available_space(short.unwrap_or(&path))
 }
 
-/// How long a file is waited for that somebody else has in use: virus scanners on Windows take about
-/// a second.
-const PATIENCE: Duration = Duration::from_secs(3);
-
-/// Between two tries.
-const PAUSE: Duration = Duration::from_millis(20);
-
 /// What keeps us from a file, if we know it from an error.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Obstacle {
@@ -222,38 +227,6 @@ impl Obstacle {
     }
 }
 
-/// Does something with the file at `path`, and tries again for some seconds while another program
-/// has it in use.
-///
-/// Whoever calls this may wait: `main` for a command, and the threads `disk`, `hash-N`, `conn-r-N`,
-/// `conn-w-N`, `watch` and `answer`, each for its own work. The engine touches no file.
-pub fn patiently<T>(path: &Path, attempt: impl FnMut() -> io::Result<T>) -> io::Result<T> {
-    patiently_on(Platform::here(), path, PATIENCE, attempt)
-}
-
-fn patiently_on<T>(
-    platform: Platform,
-    path: &Path,
-    mut left: Duration,
-    mut attempt: impl FnMut() -> io::Result<T>,
-) -> io::Result<T> {
-    loop {
-        let error = match attempt() {
-            Err(error) if !left.is_zero() => error,
-            result => return result,
-        };
-        match Obstacle::of(platform, &error) {
-            // Nothing to wait for.
-            Some(Obstacle::Denied) if is_for_reading(path) => return Err(error),
-            Some(_) => {
-                std::thread::sleep(PAUSE);
-                left = left.saturating_sub(PAUSE);
-            }
-            None => return Err(error),
-        }
-    }
-}
-
 /// Whether a file says of itself that it must not be written. (Folders on Windows say so, too, and
 /// mean something else.)
 pub fn is_for_reading(path: &Path) -> bool {
@@ -261,21 +234,21 @@ pub fn is_for_reading(path: &Path) -> bool {
 }
 
 /// Renames, and makes it last.
-pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
-    rename_for_now(from, to)?;
+pub fn rename(from: &Path, to: &Path, patience: &Patience) -> io::Result<()> {
+    rename_for_now(from, to, patience)?;
     sync_folder(parent(to))
 }
 
 /// Renames. That lasts once the folder is synced (`sync_folder`). On Windows an open file inside is
 /// an obstacle.
-pub fn rename_for_now(from: &Path, to: &Path) -> io::Result<()> {
+pub fn rename_for_now(from: &Path, to: &Path, patience: &Patience) -> io::Result<()> {
     let blocking = if is_for_reading(to) { to } else { from };
-    patiently(blocking, || fs::rename(from, to))
+    patience.retry(blocking, || fs::rename(from, to))
 }
 
 /// Removes a file; that there is none is no error.
-pub fn remove(path: &Path) -> io::Result<()> {
-    match patiently(path, || fs::remove_file(path)) {
+pub fn remove(path: &Path, patience: &Patience) -> io::Result<()> {
+    match patience.retry(path, || fs::remove_file(path)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         result => result,
     }
@@ -376,17 +349,18 @@ mod tests {
         assert!(made.unwrap().success());
         let plain = folder.path().join("plain");
         fs::write(&plain, "plain").unwrap();
+        let patience = Patience::default();
         for write in [false, true] {
             let mut options = OpenOptions::new();
             options.read(true).write(write);
-            assert!(open_plain(&mut options, &plain, Links::Refuse).is_ok());
-            let error = open_plain(&mut options, &pipe, Links::Follow).unwrap_err();
+            assert!(open_plain(&mut options, &plain, Links::Refuse, &patience).is_ok());
+            let error = open_plain(&mut options, &pipe, Links::Follow, &patience).unwrap_err();
             assert_eq!(error.to_string(), "it is not a file");
         }
     }
 
     #[test]
-    fn who_has_a_file_open_is_waited_for_on_windows_only() {
+    fn an_open_file_is_an_obstacle_on_windows_only() {
         use Obstacle::{Denied, InUse};
         let error = io::Error::from_raw_os_error;
         for (code, expect) in [
@@ -405,37 +379,6 @@ mod tests {
             );
             assert_eq!(Obstacle::of(Platform::Unix, &error(code)), None, "{code}");
         }
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a");
-        fs::write(&path, "").unwrap();
-        // How often it is tried when the first so many tries fail with this error.
-        let tries = |code: i32, fail: u32, patience: Duration| {
-            let mut tries = 0;
-            let result = patiently_on(Platform::Windows, &path, patience, || {
-                tries += 1;
-                if tries <= fail {
-                    Err(error(code))
-                } else {
-                    Ok(())
-                }
-            });
-            (tries, result.is_ok())
-        };
-        assert_eq!(tries(32, 3, PATIENCE), (4, true));
-        assert_eq!(tries(5, 3, PATIENCE), (4, true));
-        assert_eq!(tries(2, 3, PATIENCE), (1, false));
-        // Not for ever.
-        assert_eq!(tries(33, 1000, 4 * PAUSE), (5, false));
-        // A file for reading only stays so.
-        let set = |readonly: bool| {
-            let mut permissions = fs::metadata(&path).unwrap().permissions();
-            permissions.set_readonly(readonly);
-            fs::set_permissions(&path, permissions).unwrap();
-        };
-        set(true);
-        assert_eq!(tries(5, 3, PATIENCE), (1, false));
-        assert_eq!(tries(32, 3, PATIENCE), (4, true));
-        set(false);
     }
 
     #[test]

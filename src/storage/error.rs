@@ -95,15 +95,34 @@ impl StorageError {
         StorageError::on(Platform::here(), path, doing, source)
     }
 
+    /// Of what would have changed the file itself. Whoever reads, moves or deletes one asks for other
+    /// rights than to write it.
+    pub(super) fn writing(path: &Path, doing: &'static str, source: io::Error) -> StorageError {
+        StorageError::writing_on(Platform::here(), path, doing, source)
+    }
+
+    fn writing_on(
+        platform: Platform,
+        path: &Path,
+        doing: &'static str,
+        source: io::Error,
+    ) -> StorageError {
+        let denied = source.kind() == io::ErrorKind::PermissionDenied
+            || Obstacle::of(platform, &source) == Some(Obstacle::Denied);
+        match denied && disk::is_for_reading(path) {
+            true => StorageError::Protected {
+                path: path.to_path_buf(),
+                doing,
+            },
+            false => StorageError::on(platform, path, doing, source),
+        }
+    }
+
     fn on(platform: Platform, path: &Path, doing: &'static str, source: io::Error) -> StorageError {
-        let kind = source.kind();
         let obstacle = Obstacle::of(platform, &source);
-        let denied = kind == io::ErrorKind::PermissionDenied || obstacle == Some(Obstacle::Denied);
-        let protected = denied && disk::is_for_reading(path);
         let path = path.to_path_buf();
         match obstacle {
-            _ if kind == io::ErrorKind::NotFound => StorageError::Missing { path },
-            _ if protected => StorageError::Protected { path, doing },
+            _ if source.kind() == io::ErrorKind::NotFound => StorageError::Missing { path },
             Some(Obstacle::InUse) => StorageError::InUse { path, doing },
             Some(Obstacle::Denied) => StorageError::InUseOrDenied { path, doing },
             None => StorageError::Io {
@@ -173,14 +192,41 @@ mod tests {
         let mut permissions = std::fs::metadata(&path).unwrap().permissions();
         permissions.set_readonly(true);
         std::fs::set_permissions(&path, permissions).unwrap();
-        assert_eq!(
-            said(Platform::Windows, 5),
-            "cannot rename a.iso: it is read-only. Allow it to be written, or move it; then \
-             `resume` it, or try again"
-        );
+        let denied = said(Platform::Windows, 5);
+        assert!(!denied.contains("read-only"), "{denied}");
         assert!(said(Platform::Windows, 32).contains("has it open. Close"));
         // What a Unix system says of itself is enough.
         let full = said(Platform::Unix, 32);
         assert!(!full.contains("another program"), "{full}");
+    }
+
+    /// A file that nobody may read was said to be read-only, too.
+    #[test]
+    fn read_only_is_said_only_of_what_would_be_written() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.iso");
+        std::fs::write(&path, "").unwrap();
+        let before = std::fs::metadata(&path).unwrap().permissions();
+        let mut permissions = before.clone();
+        permissions.set_readonly(true);
+        std::fs::set_permissions(&path, permissions).unwrap();
+        let denied = || io::Error::from(io::ErrorKind::PermissionDenied);
+        let said = |error: StorageError| {
+            let said = error.to_string();
+            said.replace(&path.display().to_string(), "a.iso")
+        };
+        assert_eq!(
+            said(StorageError::writing(&path, "write", denied())),
+            "cannot write a.iso: it is read-only. Allow it to be written, or move it; then \
+             `resume` it, or try again"
+        );
+        for doing in ["open", "read", "rename"] {
+            let said = said(StorageError::io(&path, doing, denied()));
+            assert_eq!(said, format!("cannot {doing} a.iso: permission denied"));
+        }
+        let in_use = io::Error::from_raw_os_error(32);
+        let error = StorageError::writing_on(Platform::Windows, &path, "write", in_use);
+        assert!(matches!(error, StorageError::InUse { .. }), "{error}");
+        std::fs::set_permissions(&path, before).unwrap();
     }
 }

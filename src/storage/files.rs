@@ -264,9 +264,11 @@ impl FileStorage {
         if let Some(inside) = &place.inside {
             refuse_outside(&path, inside)?;
         }
+        // What must not be written may be right as it is: it can be read, and a write is refused.
+        let writable = place.seal.is_none() && !disk::is_for_reading(&path);
         let mut options = OpenOptions::new();
-        options.read(true).write(place.seal.is_none());
-        let opened = disk::open_plain(&mut options, &path, place.links)
+        options.read(true).write(writable);
+        let opened = disk::open_plain(&mut options, &path, place.links, self.open.patience())
             .map_err(|error| StorageError::io(&path, "open", error))?;
         Ok(self.open.keep(place.owner, file, opened))
     }
@@ -277,7 +279,8 @@ impl FileStorage {
         }
         let open = self.open_file(place, span.file)?;
         let path = || self.path_of(&place.root, span.file);
-        let read = disk::patiently(&path(), || disk::read_exact_at(&open, part, span.offset));
+        let patience = self.open.patience();
+        let read = patience.retry(&path(), || disk::read_exact_at(&open, part, span.offset));
         read.map_err(|error| match error.kind() {
             io::ErrorKind::UnexpectedEof => changed(path(), "it became shorter".into()),
             _ => StorageError::io(&path(), "read", error),
@@ -319,8 +322,16 @@ impl FileStorage {
             // Before the write: a sync at the same time must not miss it.
             self.dirty[span.file].store(true, Ordering::Release);
             let path = self.path_of(&place.root, span.file);
-            disk::patiently(&path, || disk::write_all_at(&open, part, span.offset))
-                .map_err(|error| self.failed(&path, "write", error))?;
+            let written = self
+                .open
+                .patience()
+                .retry(&path, || disk::write_all_at(&open, part, span.offset))
+                .map_err(|error| self.not_written(&path, "write", error));
+            match written {
+                // The part of a piece whose rest is another file's.
+                Err(StorageError::Protected { .. }) if holds(&open, part, span.offset) => {}
+                written => written?,
+            }
         }
         Ok(())
     }
@@ -342,7 +353,7 @@ impl FileStorage {
         }
         self.sync()?;
         self.open.close(place.owner);
-        disk::rename_for_now(&place.root, &self.target)
+        disk::rename_for_now(&place.root, &self.target, self.open.patience())
             .map_err(|error| self.failed(&place.root, "rename", error))?;
         self.sealed(self.target.clone())
     }
@@ -359,6 +370,20 @@ impl FileStorage {
             _ => StorageError::io(path, doing, error),
         }
     }
+
+    /// The same; and a file that must not be written is told apart, too.
+    fn not_written(&self, path: &Path, doing: &'static str, error: io::Error) -> StorageError {
+        match error.kind() {
+            io::ErrorKind::StorageFull => self.failed(path, doing, error),
+            _ => StorageError::writing(path, doing, error),
+        }
+    }
+}
+
+/// Whether these bytes are there already.
+fn holds(file: &File, bytes: &[u8], offset: u64) -> bool {
+    let mut there = vec![0; bytes.len()];
+    disk::read_exact_at(file, &mut there, offset).is_ok() && there == bytes
 }
 
 fn changed(path: PathBuf, what: String) -> StorageError {
@@ -421,11 +446,11 @@ impl Storage for FileStorage {
         let place = self.place();
         for (i, dirty) in self.dirty.iter().enumerate() {
             if dirty.swap(false, Ordering::AcqRel) {
-                let open = self.open_file(&place, i)?;
-                open.sync_data().map_err(|error| {
-                    dirty.store(true, Ordering::Release);
-                    self.failed(&self.path_of(&place.root, i), "sync", error)
-                })?;
+                let synced = self.open_file(&place, i).and_then(|open| {
+                    let failed = |error| self.failed(&self.path_of(&place.root, i), "sync", error);
+                    open.sync_data().map_err(failed)
+                });
+                synced.inspect_err(|_| dirty.store(true, Ordering::Release))?;
             }
         }
         Ok(())

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk;
 use super::names::SafePaths;
+use super::patience::Patience;
 use super::resume::{MAX_RECORD_BYTES, Record};
 use crate::torrent::id::{InfoHash, PEER_ID_PREFIX, PeerId};
 
@@ -33,6 +34,7 @@ const NEW: &str = "new";
 pub struct DownloadFolder {
     path: PathBuf,
     state: PathBuf,
+    patience: Patience,
     /// Locked.
     _lock: File,
 }
@@ -75,6 +77,7 @@ impl DownloadFolder {
         let folder = DownloadFolder {
             path,
             state,
+            patience: Patience::default(),
             _lock: lock,
         };
         // Only for the message of a second peer: that it is missing must not stop us.
@@ -84,6 +87,11 @@ impl DownloadFolder {
 
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// For all files of this peer.
+    pub fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// For files that others keep beside ours: keys, the prompt's history.
@@ -101,20 +109,20 @@ impl DownloadFolder {
             return Ok(PeerId(id));
         }
         let id = PeerId::ours(random);
-        write_anew(&path, &id.0)?;
+        write_anew(&path, &id.0, &self.patience)?;
         Ok(id)
     }
 
     /// Keeps a torrent's record in place of the one before.
     pub fn remember(&self, record: &Record) -> Result<(), FolderError> {
         let path = self.record_path(record.metainfo.info_hash);
-        write_anew(&path, &record.encode())
+        write_anew(&path, &record.encode(), &self.patience)
     }
 
     /// Forgets a torrent. Its content stays.
     pub fn forget(&self, info_hash: InfoHash) -> Result<(), FolderError> {
         for path in [self.record_path(info_hash), self.names_path(info_hash)] {
-            disk::remove(&path).map_err(|error| failed("remove", &path, error))?;
+            disk::remove(&path, &self.patience).map_err(|error| failed("remove", &path, error))?;
         }
         Ok(())
     }
@@ -127,7 +135,7 @@ impl DownloadFolder {
         if names.mappings.is_empty() || fs::read(&path).is_ok_and(|old| old == page.as_bytes()) {
             return Ok(());
         }
-        write_anew(&path, page.as_bytes())
+        write_anew(&path, page.as_bytes(), &self.patience)
     }
 
     /// Where [`DownloadFolder::tell_names`] writes.
@@ -161,16 +169,20 @@ impl DownloadFolder {
 }
 
 /// Writes a new file and puts it in the place of the old one.
-pub(super) fn write_anew(path: &Path, bytes: &[u8]) -> Result<(), FolderError> {
+pub(super) fn write_anew(
+    path: &Path,
+    bytes: &[u8],
+    patience: &Patience,
+) -> Result<(), FolderError> {
     let mut new = path.as_os_str().to_os_string();
     new.push(format!(".{NEW}"));
     let new = PathBuf::from(new);
     let write = || {
-        let mut file = disk::patiently(&new, || File::create(&new))?;
+        let mut file = patience.retry(&new, || File::create(&new))?;
         file.write_all(bytes)?;
         file.sync_all()?;
         drop(file);
-        disk::rename(&new, path)
+        disk::rename(&new, path, patience)
     };
     write().map_err(|error| failed("write", path, error))
 }
@@ -210,14 +222,14 @@ fn read_record(path: &Path) -> Result<Record, String> {
 /// At most one byte more than `limit`: the reader then sees that it is too much.
 pub(super) fn read_limited(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    let file = disk::patiently(path, || File::open(path))?;
+    let file = Patience::default().retry(path, || File::open(path))?;
     io::Read::read_to_end(&mut io::Read::take(file, limit as u64 + 1), &mut bytes)?;
     Ok(bytes)
 }
 
 fn set_aside(path: &Path, reason: &str) -> String {
     let aside = path.with_extension(format!("{RECORD}.{DAMAGED}"));
-    let now = match disk::rename(path, &aside) {
+    let now = match disk::rename(path, &aside, &Patience::default()) {
         Ok(()) => format!("it was set aside as {}", aside.display()),
         Err(error) => format!("it could not be set aside: {error}"),
     };

@@ -21,6 +21,8 @@ pub const PART: &str = ".part";
 const REPLACEMENT: char = '_';
 /// Longer endings are not taken for an extension when a name is shortened.
 const MAX_EXTENSION: usize = 16;
+/// Room for the number of a twin in its name, in bytes: ` (1234567)`. A torrent has fewer files.
+const MAX_NUMBER: usize = 10;
 /// Impossible in names on Windows, beside control characters.
 const WINDOWS_FORBIDDEN: &str = "<>:\"/\\|?*";
 
@@ -52,9 +54,9 @@ pub struct Mapping {
 /// The names on disk of one torrent's files; no two are the same to the platform.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct SafePaths {
-    /// Of the file, or of the folder around all files.
+    /// Of the file, or of the folder around all files: the user may have chosen another one.
     pub name: String,
-    /// One path a file, below the torrent's folder; a single file's is `name`.
+    /// One path a file, below the torrent's folder; a single file's is the torrent's name.
     pub files: Vec<PathBuf>,
     /// What had to be changed, for people to see.
     pub mappings: Vec<Mapping>,
@@ -226,13 +228,20 @@ impl SafePaths {
         }
     }
 
-    /// What lies at `target`: if it has a name of its own there, that was the user's wish.
-    pub(super) fn at(mut self, target: &Path, layout: &Layout) -> SafePaths {
-        let is_own = target.file_name().is_some_and(|name| *name != *self.name);
-        if is_own && self.name != layout.name() {
-            self.mappings.remove(0);
+    /// What lies at `target`: if it has a name of its own there, that was the user's wish, and nothing
+    /// that had to be changed. Said twice, it is the same as said once.
+    pub(super) fn at(self, target: &Path, layout: &Layout) -> SafePaths {
+        match target.file_name().map(|name| name.to_string_lossy()) {
+            Some(own) if own != self.name => {
+                let unchanged = layout.name().into();
+                let paths = SafePaths::named(layout, unchanged, self.files, self.by_rule);
+                SafePaths {
+                    name: own.into(),
+                    ..paths
+                }
+            }
+            _ => self,
         }
-        self
     }
 
     /// The changed names, for people to read: each in two lines.
@@ -286,6 +295,9 @@ struct Tree {
     folders: HashMap<(usize, String), (usize, String)>,
     /// By folder and key of a name on disk.
     taken: HashSet<(usize, String)>,
+    /// The number for the next twin, by folder and key of what stands around the number. Without it
+    /// the time for a torrent full of twins would grow with their square.
+    next_number: HashMap<(usize, String), u32>,
 }
 
 impl Tree {
@@ -294,6 +306,7 @@ impl Tree {
             platform,
             folders: HashMap::new(),
             taken: HashSet::new(),
+            next_number: HashMap::new(),
         }
     }
 
@@ -345,15 +358,20 @@ impl Tree {
     /// Takes the safe name, or the first of `name (2)`, `name (3)`, … that nobody has.
     fn free_name(&mut self, folder: usize, name: &str) -> Result<String, NameError> {
         let safe = safe_name(name, self.platform)?;
-        let mut free = safe.clone();
-        let mut number = 2;
-        while !self.taken.insert((folder, self.platform.key(&free))) {
-            let (stem, extension) = split_extension(&safe);
-            let suffix = format!(" ({number}){extension}");
-            free = cut(stem, MAX_NAME - suffix.len()).to_string() + &suffix;
-            number += 1;
+        if self.taken.insert((folder, self.platform.key(&safe))) {
+            return Ok(safe);
         }
-        Ok(free)
+        let (stem, extension) = split_extension(&safe);
+        let stem = cut(stem, MAX_NAME - MAX_NUMBER - extension.len());
+        let around = self.platform.key(&format!("{stem}{extension}"));
+        let number = self.next_number.entry((folder, around)).or_insert(2);
+        loop {
+            let free = format!("{stem} ({number}){extension}");
+            *number += 1;
+            if self.taken.insert((folder, self.platform.key(&free))) {
+                return Ok(free);
+            }
+        }
     }
 }
 
@@ -475,6 +493,39 @@ mod tests {
         assert_eq!(paths(Windows, &["É", "é"]), "É | é (2)");
     }
 
+    /// Every twin tried all numbers from 2 on: a torrent could keep us busy for hours.
+    #[test]
+    fn many_twins_do_not_try_each_others_numbers() {
+        let mut tree = Tree::new(Windows);
+        let twin = |i: usize| -> String {
+            let letter = |(at, c): (usize, char)| match i >> at & 1 {
+                0 => c,
+                _ => c.to_ascii_uppercase(),
+            };
+            "abcdefghij".chars().enumerate().map(letter).collect()
+        };
+        let twins: Vec<String> = (0..1024).map(twin).collect();
+        for (i, name) in twins.iter().enumerate().skip(1) {
+            let free = tree.free_name(0, name).unwrap();
+            let expect = match i {
+                1 => name.clone(),
+                _ => format!("{name} ({i})"),
+            };
+            assert_eq!(free, expect);
+        }
+        let next = |tree: &Tree| Vec::from_iter(tree.next_number.values().copied());
+        assert_eq!(next(&tree), [1024]);
+        // Names so long that nothing of what tells them apart is left beside the number.
+        let mut tree = Tree::new(Windows);
+        for i in 0..100 {
+            for same in ["x", "X"] {
+                let name = same.to_string() + &"x".repeat(252) + &format!("{i:02}");
+                assert!(tree.free_name(0, &name).unwrap().len() <= MAX_NAME);
+            }
+        }
+        assert_eq!(next(&tree), [102]);
+    }
+
     /// The same word written in two ways, in every combination with letters of two sizes.
     #[test]
     fn names_that_look_the_same_never_meet_on_windows() {
@@ -549,9 +600,14 @@ mod tests {
                 .page()
                 .ends_with("\n\nq?\n    q_\n\nCON/a\n    _CON/a\n")
         );
-        // The user has chosen another place.
-        let elsewhere = windows.clone().at(Path::new("/down/mine"), &layout);
+        // The user has chosen another place. It may be opened there again and again.
+        let mine = Path::new("/down/mine");
+        let elsewhere = windows.clone().at(mine, &layout);
         assert_eq!(elsewhere.mappings, [map("CON/a", "_CON/a")]);
+        assert_eq!(elsewhere.clone().at(mine, &layout), elsewhere);
+        let single = Layout::single("a:b.iso".into(), 3, 16384).unwrap();
+        let single = SafePaths::new(&single, Windows).unwrap().at(mine, &single);
+        assert_eq!(single.mappings, []);
         assert_eq!(windows.clone().at(Path::new("/down/q_"), &layout), windows);
         assert_eq!(SafePaths::new(&layout, Unix).unwrap().mappings, []);
     }

@@ -7,7 +7,10 @@ use std::collections::HashMap;
 use std::fs::File;
 use std::sync::Arc;
 
+use crossbeam_channel::{Receiver, Sender, bounded};
 use parking_lot::Mutex;
+
+use super::patience::Patience;
 
 /// How many files a peer keeps open. Classroom machines allow a process 1,024 descriptors, and
 /// connections need theirs; files in the hands of a thread right now come on top.
@@ -17,6 +20,10 @@ pub const MAX_OPEN_FILES: usize = 256;
 pub struct OpenFiles {
     limit: usize,
     files: Mutex<Cache>,
+    /// Holds one message at most: a file is open where none was.
+    opened: (Sender<()>, Receiver<()>),
+    /// With files that somebody else has open.
+    patience: Patience,
 }
 
 #[derive(Default)]
@@ -51,7 +58,18 @@ impl OpenFiles {
         OpenFiles {
             limit: limit.max(1),
             files: Mutex::default(),
+            opened: bounded(1),
+            patience: Patience::default(),
         }
+    }
+
+    /// The same with this patience.
+    pub fn with_patience(self, patience: Patience) -> OpenFiles {
+        OpenFiles { patience, ..self }
+    }
+
+    pub fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     pub fn new_owner(&self) -> Owner {
@@ -93,9 +111,14 @@ impl OpenFiles {
             used,
         };
         cache.open.insert(key, entry);
+        let is_first = cache.open.len() == 1;
         // Closing may block: not under the lock.
         drop(cache);
         drop(closing);
+        if is_first {
+            // A message that is there already says the same.
+            let _ = self.opened.0.try_send(());
+        }
         file
     }
 
@@ -123,6 +146,11 @@ impl OpenFiles {
         let closing: Vec<_> = unused.collect();
         drop(cache);
         drop(closing);
+    }
+
+    /// Says when a file is open where none was: from then on there is something to close.
+    pub fn opened(&self) -> &Receiver<()> {
+        &self.opened.1
     }
 
     /// How many are open.

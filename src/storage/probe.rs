@@ -3,12 +3,14 @@
 //! Not here: whether it is right. Only hashing tells.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::path::{Path, PathBuf};
 
 use super::names::{PART, Platform, SafePaths, part_name};
+use super::patience::Patience;
 use super::{StorageError, disk};
-use crate::torrent::layout::Layout;
+use crate::torrent::bitfield::Bitfield;
+use crate::torrent::layout::{Layout, PieceIndex};
 
 /// What lies at a place.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -77,8 +79,10 @@ pub fn is_akin(target: &Path, layout: &Layout) -> Result<bool, StorageError> {
 ///
 /// # Errors
 /// [`StorageError::Occupied`] if a download was begun beside it, or if it is of another kind: a
-/// folder for a file, or a file for a folder.
-pub fn adopt(target: &Path, layout: &Layout) -> Result<(), StorageError> {
+/// folder for a file, or a file for a folder. [`StorageError::Protected`] if a file must not be
+/// written that has not its length, or not all pieces (`have`, if that is known) that it holds
+/// alone. Then everything stays as it is.
+pub fn adopt(target: &Path, layout: &Layout, have: Option<&Bitfield>) -> Result<(), StorageError> {
     let there =
         fs::symlink_metadata(target).map_err(|error| StorageError::io(target, "look at", error))?;
     let (right, what) = match layout.is_single() {
@@ -96,7 +100,50 @@ pub fn adopt(target: &Path, layout: &Layout) -> Result<(), StorageError> {
     if fs::symlink_metadata(&part).is_ok() {
         return Err(occupied(&part, "a download was begun there"));
     }
-    disk::rename(target, &part).map_err(|error| StorageError::io(target, "rename", error))
+    let paths = SafePaths::new(layout, Platform::here())?;
+    let lacking = lacking(layout, have);
+    for (i, file) in layout.files().iter().enumerate() {
+        let path = match layout.is_single() {
+            true => target.to_path_buf(),
+            false => target.join(&paths.files[i]),
+        };
+        let is_kept = match lacking[i] {
+            true => disk::is_for_reading(&path),
+            false => fs::symlink_metadata(&path)
+                .is_ok_and(|there| is_kept_from_its_length(&there, file.length)),
+        };
+        if is_kept {
+            return Err(protected(&path));
+        }
+    }
+    disk::rename(target, &part, &Patience::default())
+        .map_err(|error| StorageError::io(target, "rename", error))
+}
+
+/// One a file: whether a piece is not there that no other file has a part of.
+fn lacking(layout: &Layout, have: Option<&Bitfield>) -> Vec<bool> {
+    let mut lacking = vec![false; layout.files().len()];
+    let missing = |piece: &PieceIndex| have.is_some_and(|have| !have.has(*piece));
+    for piece in layout.all_pieces().filter(missing) {
+        let size = layout.piece_size(piece).into();
+        let mut spans = layout.spans(layout.piece_offset(piece), size);
+        if let (Some(span), None) = (spans.next(), spans.next()) {
+            lacking[span.file] = true;
+        }
+    }
+    lacking
+}
+
+/// Whether a file must not be written, and has not the length that it should have.
+pub(super) fn is_kept_from_its_length(there: &Metadata, length: u64) -> bool {
+    there.is_file() && there.permissions().readonly() && there.len() != length
+}
+
+pub(super) fn protected(path: &Path) -> StorageError {
+    StorageError::Protected {
+        path: path.to_path_buf(),
+        doing: "write",
+    }
 }
 
 #[cfg(test)]
@@ -133,7 +180,7 @@ mod tests {
         fs::write(target.join("x"), "abcd").unwrap();
         let found = probe(&target, &layout).unwrap();
         assert_eq!(found, Found::Final { same_size: false });
-        adopt(&target, &layout).unwrap();
+        adopt(&target, &layout, None).unwrap();
         assert_eq!(probe(&target, &layout).unwrap(), Found::Part);
 
         let storage = FileStorage::download(&target, layout.clone(), Arc::default()).unwrap();
@@ -154,12 +201,60 @@ mod tests {
         let layout = Layout::single("a".into(), 3, 16384).unwrap();
         let target = folder.path().join("a");
         fs::create_dir(&target).unwrap();
-        let error = adopt(&target, &layout).unwrap_err();
+        let error = adopt(&target, &layout, None).unwrap_err();
         assert!(matches!(error, StorageError::Occupied { .. }), "{error}");
         fs::remove_dir(&target).unwrap();
         fs::write(&target, "abc").unwrap();
         fs::write(part_path(&target), "").unwrap();
-        let error = adopt(&target, &layout).unwrap_err();
+        let error = adopt(&target, &layout, None).unwrap_err();
         assert!(matches!(error, StorageError::Occupied { .. }), "{error}");
+    }
+
+    /// A folder that nobody may write was renamed, and only then refused.
+    #[test]
+    fn what_must_not_be_written_stays_where_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let files = vec![
+            (vec!["a".into()], 3),
+            (vec!["b".into()], 3),
+            (vec!["c".into()], 3),
+        ];
+        let layout = Arc::new(Layout::folder("t".into(), files, 2).unwrap());
+        let target = folder.path().join("t");
+        fs::create_dir(&target).unwrap();
+        let set = |name: &str, readonly: bool| {
+            let path = target.join(name);
+            let mut permissions = fs::metadata(&path).unwrap().permissions();
+            permissions.set_readonly(readonly);
+            fs::set_permissions(&path, permissions).unwrap();
+        };
+        let refused = |have: Option<&Bitfield>| {
+            let error = adopt(&target, &layout, have).unwrap_err();
+            assert!(matches!(error, StorageError::Protected { .. }), "{error}");
+            assert!(target.is_dir());
+        };
+        fs::write(target.join("a"), "abc").unwrap();
+        fs::write(target.join("b"), "de").unwrap();
+        set("a", true);
+        set("b", true);
+        refused(None);
+        set("b", false);
+        let mut have = Bitfield::all(5);
+        have.remove(layout.piece(0).unwrap());
+        refused(Some(&have));
+        // A file that is complete needs no writing: what is missing beside it is fetched.
+        have.insert(layout.piece(0).unwrap());
+        have.remove(layout.piece(1).unwrap());
+        adopt(&target, &layout, Some(&have)).unwrap();
+        let storage = FileStorage::download(&target, layout, Arc::default()).unwrap();
+        let mut got = [0; 3];
+        storage.read(0, &mut got).unwrap();
+        assert_eq!(&got, b"abc");
+        let error = storage.write(2, b"Cd").unwrap_err();
+        assert!(matches!(error, StorageError::Protected { .. }), "{error}");
+        storage.write(2, b"cdefghi").unwrap();
+        storage.finish().unwrap();
+        assert_eq!(fs::read(target.join("c")).unwrap(), b"ghi");
+        set("a", false);
     }
 }

@@ -7,38 +7,24 @@
 //! offers without `unsafe`; so Windows' own `fsutil` does it, a process for each file, and therefore
 //! only for large ones. If it cannot (FAT has no holes), the file is filled: that is slower, and all.
 
-use std::fs::File;
 use std::path::Path;
 
 /// Shorter files are filled within a second, in bytes.
 #[cfg_attr(not(windows), allow(dead_code))]
 const WORTH_MARKING: u64 = 64 << 20;
 
-/// Lets a file that is still empty have holes when it is `length` bytes long. Returns whether it does.
+/// Lets a file that is still empty have holes when it is `length` bytes long, if that can be.
 #[cfg(not(windows))]
-pub fn mark(_: &Path, _: &File, _: u64) -> bool {
-    true
-}
+pub fn mark(_: &Path, _: u64) {}
 
-/// Lets a file that is still empty have holes when it is `length` bytes long. Returns whether it does.
+/// Lets a file that is still empty have holes when it is `length` bytes long, if that can be.
 #[cfg(windows)]
-pub fn mark(path: &Path, file: &File, length: u64) -> bool {
-    if length < WORTH_MARKING {
-        return false;
-    }
-    if let Err(error) = fsutil(path) {
+pub fn mark(path: &Path, length: u64) {
+    if length >= WORTH_MARKING
+        && let Err(error) = fsutil(path)
+    {
         log::debug!(target: "disk", "{} is filled: {error}", path.display());
     }
-    is_marked(file)
-}
-
-#[cfg(windows)]
-fn is_marked(file: &File) -> bool {
-    const FILE_ATTRIBUTE_SPARSE_FILE: u32 = 0x200;
-    let attributes = file.metadata();
-    attributes.is_ok_and(|it| {
-        std::os::windows::fs::MetadataExt::file_attributes(&it) & FILE_ATTRIBUTE_SPARSE_FILE != 0
-    })
 }
 
 /// Runs `fsutil sparse setflag`.
@@ -78,24 +64,38 @@ fn fsutil(path: &Path) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+
     use super::*;
 
-    /// Under Wine nobody can be marked. What is said of a file must be so, and it must work.
+    #[cfg(windows)]
+    fn is_marked(file: &File) -> bool {
+        const FILE_ATTRIBUTE_SPARSE_FILE: u32 = 0x200;
+        let attributes =
+            std::os::windows::fs::MetadataExt::file_attributes(&file.metadata().unwrap());
+        attributes & FILE_ATTRIBUTE_SPARSE_FILE != 0
+    }
+
+    #[cfg(not(windows))]
+    fn is_marked(_: &File) -> bool {
+        true
+    }
+
+    /// Under Wine nobody can be marked; it must work all the same.
     #[test]
     fn a_file_is_used_whether_it_may_have_holes_or_not() {
         let folder = tempfile::tempdir().unwrap();
         for length in [1000, WORTH_MARKING] {
             let path = folder.path().join(length.to_string());
             let file = File::create_new(&path).unwrap();
-            let may_have_holes = mark(&path, &file, length);
-            #[cfg(windows)]
-            assert_eq!(may_have_holes, is_marked(&file));
-            assert!(cfg!(windows) || may_have_holes);
+            mark(&path, length);
             file.set_len(length).unwrap();
             crate::storage::disk::write_all_at(&file, b"end", length - 3).unwrap();
             let allocated = crate::storage::disk::allocated(&path).unwrap();
             assert_eq!(file.metadata().unwrap().len(), length);
-            if may_have_holes && length == WORTH_MARKING && cfg!(any(windows, target_os = "linux"))
+            if is_marked(&file)
+                && length == WORTH_MARKING
+                && cfg!(any(windows, target_os = "linux"))
             {
                 assert!(allocated < length / 2, "{allocated}");
             }

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use super::FileStamp;
 use super::folder::{FolderError, read_limited, write_anew};
+use super::patience::Patience;
 use super::resume::{RecordError, find, path, path_bytes, read_files, write_files};
 use crate::torrent::bencode::{Encoder, Value};
 
@@ -41,7 +42,7 @@ pub fn change(state: &Path, how: impl FnOnce(&mut Unshared)) -> Result<(), Folde
     how(&mut new);
     match new == old {
         true => Ok(()),
-        false => write_anew(&state.join(NAME), &encode(&new)),
+        false => write_anew(&state.join(NAME), &encode(&new), &Patience::for_one_job()),
     }
 }
 

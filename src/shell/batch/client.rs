@@ -18,6 +18,7 @@ use crate::peer::view::{News, Status, TorrentView};
 use crate::peer::{Config, Peer, PeerError};
 use crate::shell::interrupt::Interrupt;
 use crate::shell::screen::{complain, say};
+use crate::storage::patience::Patience;
 use crate::storage::rename_for_now;
 use crate::storage::resume::{Share, Sources};
 use crate::torrent::metainfo::Metainfo;
@@ -306,7 +307,8 @@ impl Client<'_> {
         for name in wanted {
             let output = outputs::path(&self.options.folder, self.rank.rank, name);
             if let Some(path) = self.had.get(name) {
-                rename_for_now(path, &output).map_err(io_error("write", &output))?;
+                rename_for_now(path, &output, &Patience::default())
+                    .map_err(io_error("write", &output))?;
             } else if output.exists() {
                 let output = output.display();
                 self.complain(format!("{output} is not of this run, but was there before"));

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::control::tracker_info::TrackerAddress;
 use crate::runtime::stop::Stop;
+use crate::storage::patience::Patience;
 use crate::storage::rename_for_now;
 
 use super::link::{Link, LinkError};
@@ -73,7 +74,7 @@ impl Sign {
         // Windows renames no file that is open.
         drop(file);
         // Clients read it again and again.
-        rename_for_now(&new, &path).map_err(io_error("write", &path))?;
+        rename_for_now(&new, &path, &Patience::default()).map_err(io_error("write", &path))?;
         Ok(Sign { path })
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use super::{FileStorage, Place, occupied, refuse_outside};
 use crate::storage::StorageError;
 use crate::storage::disk::{self, Links};
+use crate::storage::probe::{is_kept_from_its_length, protected};
 use crate::storage::sparse;
 
 /// The temporary place must be ours to use: a file for a file, a folder for a folder.
@@ -28,16 +29,29 @@ impl FileStorage {
     /// in a folder that we have just made is another file of the same torrent.
     pub(super) fn create(&self) -> Result<(), StorageError> {
         let root = self.place().root.clone();
-        let is_new = fs::symlink_metadata(&root).is_err();
+        let is_new = self.make_root(&root)?;
         let result = self.create_all(&root, is_new);
-        if is_new
-            && !self.layout.is_single()
-            && matches!(result, Err(StorageError::Occupied { .. }))
-        {
+        if is_new && matches!(result, Err(StorageError::Occupied { .. })) {
             // Empty files, all made just now: to be refused again, and not taken for a beginning.
             let _ = fs::remove_dir_all(&root);
         }
         result
+    }
+
+    /// Makes the torrent's own folder. Whether it was not there: only who has made it knows that, for
+    /// whoever looks may fail to see a folder that is there.
+    pub(super) fn make_root(&self, root: &Path) -> Result<bool, StorageError> {
+        let around = disk::parent(root);
+        fs::create_dir_all(around)
+            .map_err(|error| self.failed(around, "create the folder", error))?;
+        if self.layout.is_single() {
+            return Ok(false);
+        }
+        match fs::create_dir(root) {
+            Ok(()) => Ok(true),
+            Err(_) if root.is_dir() => Ok(false),
+            Err(error) => Err(self.failed(root, "create the folder", error)),
+        }
     }
 
     fn create_all(&self, root: &Path, is_new: bool) -> Result<(), StorageError> {
@@ -45,7 +59,6 @@ impl FileStorage {
             true => disk::parent(root),
             false => root,
         };
-        self.make_folder(folder)?;
         let inside = disk::real_path(folder)
             .map_err(|error| StorageError::io(folder, "open the folder", error))?;
         let place = Place {
@@ -78,11 +91,8 @@ impl FileStorage {
                 ));
             }
             // Administrators could write it all the same; somebody did not want that.
-            Ok(there) if there.is_file() && there.permissions().readonly() => {
-                return Err(StorageError::Protected {
-                    path: path.to_path_buf(),
-                    doing: "write",
-                });
+            Ok(there) if is_kept_from_its_length(&there, length) => {
+                return Err(protected(path));
             }
             // Longer than it should be: cut when it is complete, not before.
             Ok(there) if there.is_file() && there.len() >= length => return Ok(()),
@@ -91,18 +101,15 @@ impl FileStorage {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(StorageError::io(path, "look at", error)),
         }
+        let patience = self.open.patience();
         let mut options = OpenOptions::new();
         options.write(true).create(true).truncate(false);
-        let made = disk::open_plain(&mut options, path, Links::Follow);
+        let made = disk::open_plain(&mut options, path, Links::Follow, patience);
         made.and_then(|file| {
-            sparse::mark(path, &file, length);
-            disk::patiently(path, || file.set_len(length))
+            sparse::mark(path, length);
+            patience.retry(path, || file.set_len(length))
         })
-        .map_err(|error| self.failed(path, "create", error))
-    }
-
-    fn make_folder(&self, folder: &Path) -> Result<(), StorageError> {
-        fs::create_dir_all(folder).map_err(|error| self.failed(folder, "create the folder", error))
+        .map_err(|error| self.not_written(path, "create", error))
     }
 
     /// Makes the missing folders one by one, so that none is made through a link that leads out.

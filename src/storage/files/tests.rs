@@ -160,6 +160,36 @@ fn a_disk_that_takes_two_names_for_one_is_refused() {
     }
 }
 
+/// What could not be looked at for a moment was taken for new, and then removed as our own.
+#[test]
+fn a_folder_is_new_only_to_who_has_made_it() {
+    let it = Scratch::new();
+    let layout = folder("t", &[("a", 3)]);
+    let names = SafePaths::new(&layout, Platform::here()).unwrap();
+    let storage = FileStorage::unopened(&it.path("t"), layout, names, Arc::default()).unwrap();
+    let root = it.path("t.part");
+    assert!(storage.make_root(&root).unwrap());
+    fs::write(root.join("a"), "abc").unwrap();
+    assert!(!storage.make_root(&root).unwrap());
+    assert_eq!(fs::read(root.join("a")).unwrap(), b"abc");
+}
+
+/// A sync that could not open a file said that all was well when it was asked again.
+#[test]
+fn what_could_not_be_synced_is_not_forgotten() {
+    let it = Scratch::new();
+    let layout = folder("t", &[("a", 3)]);
+    let storage = it.download(&layout).unwrap();
+    storage.write(0, b"abc").unwrap();
+    storage.open.close(storage.place().owner);
+    fs::rename(it.path("t.part/a"), it.path("away")).unwrap();
+    for _ in 0..2 {
+        refused(storage.sync(), "Missing");
+    }
+    fs::rename(it.path("away"), it.path("t.part/a")).unwrap();
+    storage.sync().unwrap();
+}
+
 /// What a download is called is remembered, whatever the rules say by then.
 #[test]
 fn remembered_names_are_opened_again() {

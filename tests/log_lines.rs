@@ -66,7 +66,7 @@ fn every_line_of_a_busy_day_has_the_form() {
     let _watchdog = watchdog(Duration::from_secs(120), "a busy day");
     let temp = tempfile::tempdir().unwrap();
     let (at, home) = (free_port(), temp.path().join("tracker"));
-    let mut command = tracker(&home, at, &["--connections-per-address", "4"]);
+    let mut command = tracker(&home, at, &["--connections-per-address", "8"]);
     let tracker = Program::start({
         command.env("RUST_LOG", "trace").arg("--no-prompt");
         command
@@ -100,7 +100,7 @@ fn every_line_of_a_busy_day_has_the_form() {
     wait_until("the peer's log tells of the disk", || {
         !state_is_gone || has(&read_log(&place.folder), "ERROR", "could not be saved")
     });
-    let calls: Vec<_> = (0..6).map(|_| TcpStream::connect(at).unwrap()).collect();
+    let calls: Vec<_> = (0..12).map(|_| TcpStream::connect(at).unwrap()).collect();
     wait_until("the tracker's log tells of the crowd", || {
         has(&read_log(&home), "WARNING", "is refused")
     });

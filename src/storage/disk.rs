@@ -137,6 +137,15 @@ fn write_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_write(file, bytes, offset)
 }
 
+/// What was written through `file` is on the disk when this returns.
+pub fn sync(file: &File) -> io::Result<()> {
+    match file.sync_data() {
+        // It is open for reading only: nothing was written through it.
+        Err(error) if cfg!(windows) && error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        result => result,
+    }
+}
+
 /// Bytes that the disk has set aside for a file: less than its length if it is sparse.
 #[cfg(unix)]
 pub fn allocated(path: &Path) -> io::Result<u64> {

@@ -448,7 +448,7 @@ impl Storage for FileStorage {
             if dirty.swap(false, Ordering::AcqRel) {
                 let synced = self.open_file(&place, i).and_then(|open| {
                     let failed = |error| self.failed(&self.path_of(&place.root, i), "sync", error);
-                    open.sync_data().map_err(failed)
+                    disk::sync(&open).map_err(failed)
                 });
                 synced.inspect_err(|_| dirty.store(true, Ordering::Release))?;
             }

@@ -15,10 +15,21 @@ use super::stop::Stop;
 /// How often a blocked read or write looks at its stop flag.
 pub const POLL: Duration = Duration::from_millis(250);
 
+/// Dropping it ends the connection, whoever else has the socket: on Windows, each process that we
+/// start is given the sockets that were accepted before.
+struct Socket(TcpStream);
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        // Fails only if the other side was faster.
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
 /// One end of a connection. Copies share the socket; each has its own patience.
 #[derive(Clone)]
 pub struct Stream {
-    socket: Arc<TcpStream>,
+    socket: Arc<Socket>,
     stop: Stop,
     patience: Duration,
     deadline: Option<Instant>,
@@ -40,7 +51,7 @@ impl Stream {
         socket.set_read_timeout(Some(poll))?;
         socket.set_write_timeout(Some(poll))?;
         Ok(Stream {
-            socket: Arc::new(socket),
+            socket: Arc::new(Socket(socket)),
             stop,
             patience,
             deadline: None,
@@ -75,20 +86,20 @@ impl Stream {
     /// Does not wait. Nobody else may be using the connection just now.
     pub fn is_over(&self) -> bool {
         let look = || {
-            self.socket.set_nonblocking(true)?;
-            let peeked = self.socket.peek(&mut [0]);
-            self.socket.set_nonblocking(false)?;
+            self.socket.0.set_nonblocking(true)?;
+            let peeked = self.socket.0.peek(&mut [0]);
+            self.socket.0.set_nonblocking(false)?;
             peeked
         };
         !look().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 
     pub fn peer_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.peer_addr()
+        self.socket.0.peer_addr()
     }
 
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.socket.0.local_addr()
     }
 
     pub fn stop(&self) -> &Stop {
@@ -99,12 +110,12 @@ impl Stream {
     pub fn close(&self) {
         self.stop.request();
         // Fails only when the other side was faster.
-        let _ = self.socket.shutdown(Shutdown::Both);
+        let _ = self.socket.0.shutdown(Shutdown::Both);
     }
 
     /// Says that we shall write no more. The other side can finish reading.
     pub fn finish_writing(&self) {
-        let _ = self.socket.shutdown(Shutdown::Write);
+        let _ = self.socket.0.shutdown(Shutdown::Write);
     }
 
     fn patiently(
@@ -122,7 +133,7 @@ impl Stream {
             {
                 return Err(io::ErrorKind::TimedOut.into());
             }
-            match call(&self.socket) {
+            match call(&self.socket.0) {
                 Err(error) if is_timeout(&error) => {
                     // The clock is looked at only when something waits.
                     let since = *since.get_or_insert_with(Instant::now);
@@ -202,6 +213,31 @@ mod tests {
         drop(far);
         assert_eq!(near.read(&mut [0]).unwrap(), 0);
         assert!(near.is_over());
+    }
+
+    /// Run by the test itself once more, with its input open.
+    #[test]
+    fn a_process_that_was_started_meanwhile_keeps_no_connection_open() {
+        const CHILD: &str = "MINI_STREAM_TEST_CHILD";
+        if std::env::var_os(CHILD).is_some() {
+            io::stdin().read_to_end(&mut Vec::new()).unwrap();
+            return;
+        }
+        let (near, mut far, _stop) = pair(Duration::from_secs(60));
+        let name = std::thread::current().name().unwrap().to_string();
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name])
+            .env(CHILD, "1")
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(near);
+        far.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let end = far.read(&mut [0]);
+        let said = child.wait_with_output().unwrap().stdout;
+        assert!(String::from_utf8_lossy(&said).contains("1 passed"));
+        assert_eq!(end.unwrap(), 0);
     }
 
     #[test]

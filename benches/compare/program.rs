@@ -1,0 +1,122 @@
+//! The command line: which scenarios run, and where what they found is written.
+
+use std::fs;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use super::report::Section;
+use super::settings::Settings;
+
+/// Set in the network of its own.
+const INSIDE: &str = "MINI_BENCH_NETWORK";
+
+/// Where files lie: in memory, because programs are measured and not the disk.
+const MEMORY: &str = "/dev/shm";
+
+type Scenario = fn(&Settings) -> Result<Section, String>;
+
+/// In the order of the document.
+const SCENARIOS: &[(&str, Scenario)] = &[];
+
+pub fn main() -> ExitCode {
+    let mut words: Vec<String> = std::env::args().skip(1).collect();
+    // cargo says so.
+    words.retain(|word| word != "--bench");
+    match run(&words) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            println!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[String]) -> Result<(), String> {
+    if std::env::var_os(INSIDE).is_none() {
+        return Err(run_inside(words));
+    }
+    loopback_up()?;
+    let flag = |flag: &str| words.iter().any(|word| word == flag);
+    let (quick, write) = (flag("--quick"), flag("--write"));
+    let wanted: Vec<&String> = words
+        .iter()
+        .filter(|word| !word.starts_with("--"))
+        .collect();
+    for word in &wanted {
+        if !SCENARIOS.iter().any(|(name, _)| name == word) {
+            let names: Vec<&str> = SCENARIOS.iter().map(|(name, _)| *name).collect();
+            return Err(format!(
+                "There is no {word}. There are: {}",
+                names.join(", ")
+            ));
+        }
+    }
+    let temp = tempfile::Builder::new();
+    let temp = match Path::new(MEMORY).is_dir() {
+        true => temp.tempdir_in(MEMORY),
+        false => temp.tempdir(),
+    };
+    let temp = temp.map_err(|error| format!("no folder for the files: {error}"))?;
+    let settings = Settings {
+        quick,
+        folder: temp.path().to_path_buf(),
+    };
+    let mut sections = Vec::new();
+    for (name, scenario) in SCENARIOS {
+        if !wanted.is_empty() && !wanted.contains(&&name.to_string()) {
+            continue;
+        }
+        println!("\n== {name}");
+        let section = scenario(&settings)?;
+        println!("## {}\n\n{}", section.title, section.text);
+        sections.push(section);
+    }
+    if write {
+        write_document(&sections)?;
+    }
+    Ok(())
+}
+
+/// Runs this program once more in a network of its own. Returns only why it cannot.
+fn run_inside(words: &[String]) -> String {
+    let this = match std::env::current_exe() {
+        Ok(this) => this,
+        Err(error) => return error.to_string(),
+    };
+    let error = Command::new("unshare")
+        .args(["--net", "--map-root-user"])
+        .arg(this)
+        .args(words)
+        .env(INSIDE, "1")
+        .exec();
+    format!("unshare (of util-linux) is needed for a network of its own: {error}")
+}
+
+/// Brings up the loopback, with the addresses on which everybody runs. Not 127.x: Transmission
+/// calls nobody there.
+fn loopback_up() -> Result<(), String> {
+    for words in ["link set lo up", "addr add 10.77.0.1/16 dev lo"] {
+        let done = Command::new("ip").args(words.split(' ')).status();
+        if !done.is_ok_and(|status| status.success()) {
+            return Err(format!("ip {words} failed: iproute2 is needed"));
+        }
+    }
+    Ok(())
+}
+
+fn write_document(sections: &[Section]) -> Result<(), String> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs");
+    let plots = folder.join("plots");
+    let failed = |error: std::io::Error| format!("cannot write the document: {error}");
+    fs::create_dir_all(&plots).map_err(failed)?;
+    let mut text = String::new();
+    for section in sections {
+        text += &format!("## {}\n\n{}", section.title, section.text);
+        for plot in &section.plots {
+            plot.write(&plots)?;
+            text += &format!("![{}](plots/{})\n\n", plot.title, plot.file());
+        }
+    }
+    fs::write(folder.join("BENCHMARKS.md"), text).map_err(failed)
+}

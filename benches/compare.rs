@@ -11,12 +11,17 @@ use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
 mod compare {
+    pub mod bare;
+    pub mod client;
     pub mod figures;
+    pub mod network;
     pub mod plot;
     pub mod process;
     pub mod program;
     pub mod report;
     pub mod settings;
+    pub mod swarm;
+    pub mod transfers;
 }
 
 #[cfg(not(target_os = "linux"))]

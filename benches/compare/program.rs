@@ -7,6 +7,7 @@ use std::process::{Command, ExitCode};
 
 use super::report::Section;
 use super::settings::Settings;
+use super::{bare, network, transfers};
 
 /// Set in the network of its own.
 const INSIDE: &str = "MINI_BENCH_NETWORK";
@@ -17,13 +18,18 @@ const MEMORY: &str = "/dev/shm";
 type Scenario = fn(&Settings) -> Result<Section, String>;
 
 /// In the order of the document.
-const SCENARIOS: &[(&str, Scenario)] = &[];
+const SCENARIOS: &[(&str, Scenario)] = &[
+    ("one-to-one", transfers::one_to_one),
+    ("many", transfers::many),
+    ("small-files", transfers::small_files),
+    ("many-torrents", transfers::many_torrents),
+];
 
 pub fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
     // cargo says so.
     words.retain(|word| word != "--bench");
-    match run(&words) {
+    match bare::role(&words).unwrap_or_else(|| run(&words)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{error}");
@@ -36,7 +42,7 @@ fn run(words: &[String]) -> Result<(), String> {
     if std::env::var_os(INSIDE).is_none() {
         return Err(run_inside(words));
     }
-    loopback_up()?;
+    network::up()?;
     let flag = |flag: &str| words.iter().any(|word| word == flag);
     let (quick, write) = (flag("--quick"), flag("--write"));
     let wanted: Vec<&String> = words
@@ -91,18 +97,6 @@ fn run_inside(words: &[String]) -> String {
         .env(INSIDE, "1")
         .exec();
     format!("unshare (of util-linux) is needed for a network of its own: {error}")
-}
-
-/// Brings up the loopback, with the addresses on which everybody runs. Not 127.x: Transmission
-/// calls nobody there.
-fn loopback_up() -> Result<(), String> {
-    for words in ["link set lo up", "addr add 10.77.0.1/16 dev lo"] {
-        let done = Command::new("ip").args(words.split(' ')).status();
-        if !done.is_ok_and(|status| status.success()) {
-            return Err(format!("ip {words} failed: iproute2 is needed"));
-        }
-    }
-    Ok(())
 }
 
 fn write_document(sections: &[Section]) -> Result<(), String> {

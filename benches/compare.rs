@@ -14,6 +14,8 @@ mod compare {
     pub mod bare;
     pub mod client;
     pub mod figures;
+    pub mod hashing;
+    pub mod long_way;
     pub mod network;
     pub mod plot;
     pub mod process;

@@ -5,13 +5,14 @@
 
 use std::fs;
 use std::io::Write;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 
+use super::network;
 use super::process::{Process, is_installed, ours};
 
 const PORT: u16 = 7600;
@@ -33,6 +34,10 @@ pub struct Seat {
     pub client: Option<Client>,
     /// Nobody else has it: Transmission keeps one peer an address.
     pub address: Ipv4Addr,
+    /// Where the tracker is for it.
+    pub tracker: SocketAddr,
+    /// The process in whose network it is; ours, if None.
+    pub network: Option<u32>,
     /// For its settings and its log.
     pub home: PathBuf,
     /// Where its files are, or come.
@@ -90,6 +95,10 @@ impl Client {
 }
 
 impl Seat {
+    fn command(&self, program: &str) -> Command {
+        network::command_in(self.network, program)
+    }
+
     /// Whether all of the `files` have come, and have their real names.
     pub fn is_complete(&self, files: usize) -> bool {
         match self.client {
@@ -121,9 +130,9 @@ fn finished_files(folder: &Path) -> Option<usize> {
 
 fn start_ours(seat: &Seat, torrents: &[PathBuf], log: &Path) -> Result<Running, String> {
     let info = seat.home.join("tracker_info.txt");
-    fs::write(&info, format!("{}:6969\n", seat.address)).map_err(|error| error.to_string())?;
+    fs::write(&info, format!("{}\n", seat.tracker)).map_err(|error| error.to_string())?;
     let mut process = Process::start(
-        Command::new(ours("peer"))
+        seat.command(ours("peer"))
             .arg(format!("{}:{PORT}", seat.address))
             .arg(&info)
             .arg("--download")
@@ -159,7 +168,7 @@ fn start_aria2(seat: &Seat, torrents: &[PathBuf], log: &Path) -> Result<Running,
         .and_then(|()| fs::set_permissions(&hook, fs::Permissions::from_mode(0o700)));
     made.map_err(|error| error.to_string())?;
     let process = Process::start(
-        Command::new("aria2c")
+        seat.command("aria2c")
             .arg(format!("--on-bt-download-complete={}", hook.display()))
             .args(["--no-conf", "--disable-ipv6=true", "--enable-dht=false"])
             .args(["--bt-enable-lpd=false", "--enable-peer-exchange=false"])
@@ -196,26 +205,28 @@ fn start_transmission(seat: &Seat, torrents: &[PathBuf], log: &Path) -> Result<R
     // Without encryption, which only costs here.
     let settings = format!(
         r#"{{"bind-address-ipv4": "{}", "peer-port": {PORT}, "peer-port-random-on-start": false,
-        "rpc-bind-address": "127.0.0.1", "rpc-port": {rpc}, "rpc-enabled": true,
+        "rpc-bind-address": "{}", "rpc-port": {rpc}, "rpc-enabled": true,
         "rpc-authentication-required": false, "rpc-host-whitelist-enabled": false,
+        "rpc-whitelist-enabled": false,
         "dht-enabled": false, "lpd-enabled": false, "pex-enabled": false, "utp-enabled": false,
         "encryption": 0, "port-forwarding-enabled": false, "ratio-limit-enabled": false,
         "idle-seeding-limit-enabled": false, "download-dir": "{}", "message-level": 1,
         "download-queue-enabled": false, "seed-queue-enabled": false,
         "incomplete-dir-enabled": false}}"#,
         seat.address,
+        seat.address,
         seat.content.display(),
     );
     fs::write(seat.home.join("settings.json"), settings).map_err(|error| error.to_string())?;
     let process = Process::start(
-        Command::new("transmission-daemon")
+        seat.command("transmission-daemon")
             .args(["--foreground", "--config-dir"])
             .arg(&seat.home),
         log,
     )?;
     let mut running = Running {
         process,
-        door: Some(format!("http://127.0.0.1:{rpc}/transmission/rpc")),
+        door: Some(format!("http://{}:{rpc}/transmission/rpc", seat.address)),
     };
     for torrent in torrents {
         let arguments = format!(r#""filename":"{}""#, torrent.display());

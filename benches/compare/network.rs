@@ -17,13 +17,39 @@ pub fn add(address: Ipv4Addr) -> Result<(), String> {
     ip(&format!("addr replace {address}/32 dev lo"))
 }
 
-fn ip(words: &str) -> Result<(), String> {
-    let done = Command::new("ip")
-        .args(words.split(' '))
-        .stdout(Stdio::null())
-        .status();
-    match done {
+/// The near end of [`super::long_way::LongWay`].
+pub const NEAR: Ipv4Addr = Ipv4Addr::new(10, 78, 0, 1);
+/// Its far end: an address for each kind of client. Who is not told to use another calls from the
+/// first.
+pub const FAR: [Ipv4Addr; 3] = [
+    Ipv4Addr::new(10, 78, 1, 1),
+    Ipv4Addr::new(10, 78, 1, 2),
+    Ipv4Addr::new(10, 78, 1, 3),
+];
+
+pub fn ip(words: &str) -> Result<(), String> {
+    run(Command::new("ip").args(words.split(' ')))
+}
+
+pub fn run(command: &mut Command) -> Result<(), String> {
+    match command.stdout(Stdio::null()).status() {
         Ok(status) if status.success() => Ok(()),
-        _ => Err(format!("ip {words} failed: iproute2 is needed")),
+        other => Err(format!(
+            "{command:?} failed (is iproute2 there?): {other:?}"
+        )),
+    }
+}
+
+/// A program in our network, or in that of a process.
+pub fn command_in(network: Option<u32>, program: &str) -> Command {
+    match network {
+        None => Command::new(program),
+        Some(pid) => {
+            let mut command = Command::new("nsenter");
+            command
+                .arg(format!("--net=/proc/{pid}/ns/net"))
+                .arg(program);
+            command
+        }
     }
 }

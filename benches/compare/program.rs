@@ -7,7 +7,7 @@ use std::process::{Command, ExitCode};
 
 use super::report::Section;
 use super::settings::Settings;
-use super::{bare, network, transfers};
+use super::{bare, hashing, network, transfers};
 
 /// Set in the network of its own.
 const INSIDE: &str = "MINI_BENCH_NETWORK";
@@ -23,6 +23,9 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("many", transfers::many),
     ("small-files", transfers::small_files),
     ("many-torrents", transfers::many_torrents),
+    ("long-way", transfers::long_way),
+    ("make", hashing::make),
+    ("check", hashing::check),
 ];
 
 pub fn main() -> ExitCode {

@@ -14,11 +14,12 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
 use super::client::{Client, Running, Seat};
+use super::long_way::LongWay;
 use super::network;
 use super::process::{Process, ours};
 
-/// Bytes on the loopback that are more than talk.
-const FIRST_BYTES: u64 = 512 * 1024;
+/// Bytes on the network that are more than talk.
+const FIRST_BYTES: u64 = 256 * 1024;
 /// How long a download or a check of what is there may take.
 const LONGEST: Duration = Duration::from_secs(600);
 
@@ -148,11 +149,10 @@ pub fn content(path: PathBuf, piece: u32) -> Result<Content, String> {
 }
 
 impl Content {
-    /// The torrent for whoever sits there. The tracker listens on every address, and takes a peer
-    /// to be where it was called at.
+    /// The torrent for whoever sits there, with the tracker as it reaches it.
     fn torrent(&self, seat: &Seat) -> Result<PathBuf, String> {
         let mut metainfo = self.metainfo.clone();
-        let tracker = format!("http://{}:{TRACKER_PORT}/announce", seat.address);
+        let tracker = format!("http://{}/announce", seat.tracker);
         metainfo.trackers = vec![vec![tracker]];
         let path = seat.home.join(format!("{}.torrent", metainfo.info_hash));
         let written =
@@ -169,6 +169,7 @@ pub struct Seeds {
 
 /// Starts seeds, and waits until the tracker knows that all of them have all of it.
 pub fn seeds(
+    place: Place,
     client: Client,
     count: u8,
     folder: &Path,
@@ -177,7 +178,7 @@ pub fn seeds(
 ) -> Result<Seeds, String> {
     let mut running = Vec::new();
     for nth in 0..count {
-        let seat = seat(client, folder, &format!("seed{nth}"), 10 + nth)?;
+        let seat = place.seat(client, folder, Part::Seed, nth)?;
         fs::create_dir_all(&seat.content).map_err(|error| error.to_string())?;
         for content in contents {
             let name = content.path.file_name().unwrap_or_default();
@@ -206,6 +207,7 @@ pub fn seeds(
 
 /// One download of `content` by `count` fresh clients, which are gone after it.
 pub fn fetch(
+    place: Place,
     client: Client,
     count: u8,
     folder: &Path,
@@ -213,7 +215,7 @@ pub fn fetch(
     content: &Content,
 ) -> Result<Outcome, String> {
     let seats: Vec<Seat> = (0..count)
-        .map(|nth| seat(client, folder, &format!("fetch{nth}"), 100 + nth))
+        .map(|nth| place.seat(client, folder, Part::Fetch, nth))
         .collect::<Result<_, _>>()?;
     let mut meter = Meter::begin();
     let sent_before: f64 = seeds.running.iter().map(|seed| seed.process.worked()).sum();
@@ -312,26 +314,64 @@ impl Meter {
     }
 }
 
-/// Bytes that the loopback has carried.
+/// Bytes that our network has carried.
 fn carried() -> u64 {
     let text = fs::read_to_string("/proc/self/net/dev").unwrap_or_default();
-    let line = text
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("lo:"));
-    let bytes = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-    bytes.unwrap_or(0)
+    let received = text.lines().filter_map(|line| {
+        let (_, counts) = line.split_once(':')?;
+        counts.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    received.sum()
 }
 
-fn seat(client: Client, folder: &Path, name: &str, host: u8) -> Result<Seat, String> {
-    let home = folder.join(format!("{}-{name}", client.name()));
-    let address = Ipv4Addr::new(10, 77, 1 + client as u8, host);
-    network::add(address)?;
-    Ok(Seat {
-        client: Some(client),
-        address,
-        content: home.join("content"),
-        home,
-    })
+/// Where the clients of a swarm sit.
+#[derive(Clone, Copy)]
+pub enum Place<'a> {
+    /// All on our loopback.
+    Here,
+    /// Seeds at the far end of it, who fetches at the near one: one client each.
+    Apart(&'a LongWay),
+}
+
+#[derive(Clone, Copy)]
+enum Part {
+    Seed,
+    Fetch,
+}
+
+impl Place<'_> {
+    fn seat(self, client: Client, folder: &Path, part: Part, nth: u8) -> Result<Seat, String> {
+        let name = match part {
+            Part::Seed => format!("{}-seed{nth}", client.name()),
+            Part::Fetch => format!("{}-fetch{nth}", client.name()),
+        };
+        let (address, tracker, network) = match (self, part) {
+            (Place::Here, part) => {
+                let host = match part {
+                    Part::Seed => 10 + nth,
+                    Part::Fetch => 100 + nth,
+                };
+                let address = Ipv4Addr::new(10, 77, 1 + client as u8, host);
+                network::add(address)?;
+                (address, address, None)
+            }
+            (Place::Apart(way), Part::Seed) => (
+                network::FAR[client as usize],
+                network::NEAR,
+                Some(way.network()),
+            ),
+            (Place::Apart(_), Part::Fetch) => (network::NEAR, network::NEAR, None),
+        };
+        let home = folder.join(name);
+        Ok(Seat {
+            client: Some(client),
+            address,
+            tracker: (tracker, TRACKER_PORT).into(),
+            network,
+            content: home.join("content"),
+            home,
+        })
+    }
 }
 
 /// The same file or folder in another place.

@@ -2,14 +2,16 @@
 
 use std::net::Ipv4Addr;
 use std::path::Path;
+use std::time::Duration;
 
 use super::bare;
 use super::client::{Client, Seat};
 use super::figures::{Figures, in_turns};
+use super::long_way::LongWay;
 use super::network;
 use super::report::{Section, Table, mib, number, spread};
 use super::settings::Settings;
-use super::swarm::{self, Content, Meter, Outcome, Seeds, Tracker};
+use super::swarm::{self, Content, Meter, Outcome, Place, Seeds, Tracker};
 
 const MIB: u64 = 1 << 20;
 
@@ -52,8 +54,8 @@ pub fn one_to_one(settings: &Settings) -> Result<Section, String> {
         size / MIB
     ));
     for &kib in pieces {
-        let rows = race(settings, true, 1, 1, |place| {
-            one_file(place, "", size, kib * 1024)
+        let rows = race(settings, Place::Here, true, 1, 1, |own| {
+            one_file(own, "", size, kib * 1024)
         })?;
         section.say(format!("**Pieces of {kib} KiB**"));
         tell(&mut section, &rows);
@@ -66,8 +68,8 @@ pub fn many(settings: &Settings) -> Result<Section, String> {
     let mut section = Section::new("Several seeds, several downloaders");
     let size = settings.pick(64, 512) * MIB;
     for (seeds, fetching) in [(4, 1), (1, 4)] {
-        let rows = race(settings, false, seeds, fetching, |place| {
-            one_file(place, "", size, 1024 * 1024)
+        let rows = race(settings, Place::Here, false, seeds, fetching, |own| {
+            one_file(own, "", size, 1024 * 1024)
         })?;
         section.say(format!(
             "**{seeds} to {fetching}**, {} MiB, pieces of 1 MiB; until all have it, all bytes \
@@ -83,8 +85,8 @@ pub fn many(settings: &Settings) -> Result<Section, String> {
 pub fn small_files(settings: &Settings) -> Result<Section, String> {
     let files = settings.pick(1_000, 10_000);
     let mut section = Section::new("Many small files");
-    let rows = race(settings, false, 1, 1, |place| {
-        let path = place.folder.join(&place.name);
+    let rows = race(settings, Place::Here, false, 1, 1, |own| {
+        let path = own.folder.join(&own.name);
         for nth in 0..files {
             let inner = path.join(format!("{}", nth / 100));
             std::fs::create_dir_all(&inner).map_err(|error| error.to_string())?;
@@ -104,11 +106,11 @@ pub fn many_torrents(settings: &Settings) -> Result<Section, String> {
     let mut section = Section::new("One of 200 torrents");
     let mut alone_and_not = Vec::new();
     for others in [0, others] {
-        let rows = race(settings, false, 1, 1, |place| {
-            let mut contents = one_file(place, "", size, 1024 * 1024)?;
+        let rows = race(settings, Place::Here, false, 1, 1, |own| {
+            let mut contents = one_file(own, "", size, 1024 * 1024)?;
             for nth in 0..others {
                 let suffix = format!("-{nth}");
-                contents.extend(one_file(place, &suffix, 64 * 1024 + nth, 64 * 1024)?);
+                contents.extend(one_file(own, &suffix, 64 * 1024 + nth, 64 * 1024)?);
             }
             Ok(contents)
         })?;
@@ -132,16 +134,38 @@ pub fn many_torrents(settings: &Settings) -> Result<Section, String> {
 }
 
 /// Where somebody's content is made.
-struct Place<'a> {
+struct Own<'a> {
     folder: &'a Path,
     /// The content's, which no other contestant's has: so they are different torrents.
     name: String,
     client: Option<Client>,
 }
 
-fn one_file(place: &Place, suffix: &str, size: u64, piece: u32) -> Result<Vec<Content>, String> {
-    let path = place.folder.join(format!("{}{suffix}.bin", place.name));
-    let part = place.client.map(|client| client.part_of(size));
+/// A way on which packets take their time, and some are lost.
+pub fn long_way(settings: &Settings) -> Result<Section, String> {
+    const DELAY: Duration = Duration::from_millis(50);
+    const ONE_IN: u32 = 100;
+    let mut section = Section::new("A long way");
+    let size = settings.pick(2, 8) * MIB;
+    let way = LongWay::open(DELAY / 2, ONE_IN)?;
+    let rows = race(settings, Place::Apart(&way), false, 1, 1, |own| {
+        let path = own.folder.join(format!("{}.bin", own.name));
+        swarm::random_file(&path, size)?;
+        Ok(vec![swarm::content(path, 256 * 1024)?])
+    })?;
+    section.say(format!(
+        "{} MiB in pieces of 256 KiB. From one end to the other and back a packet takes {} ms; in \
+         each direction one of {ONE_IN} is lost.",
+        size / MIB,
+        DELAY.as_millis()
+    ));
+    tell(&mut section, &rows);
+    Ok(section)
+}
+
+fn one_file(own: &Own, suffix: &str, size: u64, piece: u32) -> Result<Vec<Content>, String> {
+    let path = own.folder.join(format!("{}{suffix}.bin", own.name));
+    let part = own.client.map(|client| client.part_of(size));
     swarm::random_file(&path, part.unwrap_or(size))?;
     Ok(vec![swarm::content(path, piece)?])
 }
@@ -149,10 +173,11 @@ fn one_file(place: &Place, suffix: &str, size: u64, piece: u32) -> Result<Vec<Co
 /// Everybody fetches the first of the contents that `make` makes for it, in turns.
 fn race(
     settings: &Settings,
+    place: Place,
     with_bare: bool,
     seeds: u8,
     fetching: u8,
-    make: impl Fn(&Place) -> Result<Vec<Content>, String>,
+    make: impl Fn(&Own) -> Result<Vec<Content>, String>,
 ) -> Result<Vec<Row>, String> {
     let temp = tempfile::tempdir_in(&settings.folder).map_err(|error| error.to_string())?;
     let folder = temp.path();
@@ -161,7 +186,7 @@ fn race(
     let clients = Client::all().into_iter().map(Contestant::Client);
     let mut places = Vec::new();
     for contestant in clients.chain(bare) {
-        let contents = make(&Place {
+        let contents = make(&Own {
             folder,
             name: contestant.name().replace(' ', "-").to_lowercase(),
             client: match contestant {
@@ -171,9 +196,9 @@ fn race(
         })?;
         let ready = match contestant {
             Contestant::Bare => Ready::bare(folder, &contents[0])?,
-            Contestant::Client(client) => {
-                Ready::Client(swarm::seeds(client, seeds, folder, &tracker, &contents)?)
-            }
+            Contestant::Client(client) => Ready::Client(swarm::seeds(
+                place, client, seeds, folder, &tracker, &contents,
+            )?),
         };
         places.push((contestant, contents, ready));
     }
@@ -184,7 +209,7 @@ fn race(
             let content = &contents[0];
             let outcome = match (ready, contestant) {
                 (Ready::Client(seeds), Contestant::Client(client)) => {
-                    swarm::fetch(*client, fetching, folder, seeds, content)
+                    swarm::fetch(place, *client, fetching, folder, seeds, content)
                 }
                 (Ready::Bare(sender), _) => fetch_barely(folder, sender, content),
                 _ => Err("a seed of another kind".into()),
@@ -234,6 +259,8 @@ fn fetch_barely(
     let seat = Seat {
         client: None,
         address: BARE,
+        tracker: (BARE, 0).into(),
+        network: None,
         home: folder.join("bare"),
         content: folder.join("bare/content"),
     };

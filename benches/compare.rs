@@ -13,6 +13,7 @@ use std::process::ExitCode;
 mod compare {
     pub mod bare;
     pub mod client;
+    pub mod document;
     pub mod figures;
     pub mod hashing;
     pub mod long_way;

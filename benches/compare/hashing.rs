@@ -9,7 +9,7 @@ use super::client::{Client, Running, Seat};
 use super::figures::{Figures, in_turns};
 use super::network;
 use super::process::{is_installed, ours};
-use super::report::{Section, Table, number, spread};
+use super::report::{Section, Table, Wanted, number, spread};
 use super::settings::Settings;
 use super::swarm;
 
@@ -50,7 +50,11 @@ pub fn make(settings: &Settings) -> Result<Section, String> {
         "{} MiB in one file, pieces of 1 MiB, seconds.",
         bytes >> 20
     ));
-    tell(&mut section, &makers, outcomes);
+    let all = tell(&mut section, &makers, outcomes);
+    if let [ours, theirs] = &all[..] {
+        let ratio = ours.median() / theirs.median();
+        section.aim("time / mktorrent's", Wanted::AtMost(1.0), ratio);
+    }
     Ok(section)
 }
 
@@ -115,7 +119,14 @@ pub fn check(settings: &Settings) -> Result<Section, String> {
          Transmission's verify alone.",
         content.bytes >> 20
     ));
-    tell(&mut section, &names, outcomes);
+    let all = tell(&mut section, &names, outcomes);
+    if let Some(at) = clients
+        .iter()
+        .position(|client| *client == Client::Transmission)
+    {
+        let ratio = all[0].median() / all[at].median();
+        section.aim("time / Transmission's", Wanted::AtMost(0.5), ratio);
+    }
     Ok(section)
 }
 
@@ -157,7 +168,7 @@ fn timed(command: &mut Command) -> Result<f64, String> {
     }
 }
 
-fn tell(section: &mut Section, names: &[&str], outcomes: Vec<Vec<f64>>) {
+fn tell(section: &mut Section, names: &[&str], outcomes: Vec<Vec<f64>>) -> Vec<Figures> {
     let all: Vec<Figures> = outcomes
         .into_iter()
         .map(|times| times.into_iter().collect())
@@ -171,4 +182,5 @@ fn tell(section: &mut Section, names: &[&str], outcomes: Vec<Vec<f64>>) {
         ]);
     }
     section.table(&table);
+    all
 }

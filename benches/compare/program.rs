@@ -1,13 +1,12 @@
 //! The command line: which scenarios run, and where what they found is written.
 
-use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitCode};
 
 use super::report::Section;
 use super::settings::Settings;
-use super::{bare, hashing, network, transfers};
+use super::{bare, document, hashing, network, report, transfers};
 
 /// Set in the network of its own.
 const INSIDE: &str = "MINI_BENCH_NETWORK";
@@ -48,6 +47,11 @@ fn run(words: &[String]) -> Result<(), String> {
     network::up()?;
     let flag = |flag: &str| words.iter().any(|word| word == flag);
     let (quick, write) = (flag("--quick"), flag("--write"));
+    if write && (quick || words.len() > 1) {
+        return Err(
+            "The document is written of all scenarios, measured whole: --write alone".into(),
+        );
+    }
     let wanted: Vec<&String> = words
         .iter()
         .filter(|word| !word.starts_with("--"))
@@ -81,10 +85,11 @@ fn run(words: &[String]) -> Result<(), String> {
         println!("## {}\n\n{}", section.title, section.text);
         sections.push(section);
     }
-    if write {
-        write_document(&sections)?;
+    println!("{}", report::aims(&sections).markdown());
+    match write {
+        true => document::write(&sections),
+        false => Ok(()),
     }
-    Ok(())
 }
 
 /// Runs this program once more in a network of its own. Returns only why it cannot.
@@ -100,20 +105,4 @@ fn run_inside(words: &[String]) -> String {
         .env(INSIDE, "1")
         .exec();
     format!("unshare (of util-linux) is needed for a network of its own: {error}")
-}
-
-fn write_document(sections: &[Section]) -> Result<(), String> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs");
-    let plots = folder.join("plots");
-    let failed = |error: std::io::Error| format!("cannot write the document: {error}");
-    fs::create_dir_all(&plots).map_err(failed)?;
-    let mut text = String::new();
-    for section in sections {
-        text += &format!("## {}\n\n{}", section.title, section.text);
-        for plot in &section.plots {
-            plot.write(&plots)?;
-            text += &format!("![{}](plots/{})\n\n", plot.title, plot.file());
-        }
-    }
-    fs::write(folder.join("BENCHMARKS.md"), text).map_err(failed)
 }

@@ -12,6 +12,46 @@ pub struct Section {
     /// Markdown.
     pub text: String,
     pub plots: Vec<Plot>,
+    pub aims: Vec<Aim>,
+}
+
+/// What we wanted, and what it is.
+pub struct Aim {
+    pub what: String,
+    pub wanted: Wanted,
+    pub is: f64,
+}
+
+#[derive(Clone, Copy)]
+pub enum Wanted {
+    AtLeast(f64),
+    AtMost(f64),
+}
+
+impl Aim {
+    pub fn is_met(&self) -> bool {
+        match self.wanted {
+            Wanted::AtLeast(least) => self.is >= least,
+            Wanted::AtMost(most) => self.is <= most,
+        }
+    }
+}
+
+/// The aims of all sections.
+pub fn aims<'a>(sections: impl IntoIterator<Item = &'a Section>) -> Table {
+    let mut table = Table::new(["aim", "wanted", "is", "met"]);
+    for section in sections {
+        for aim in &section.aims {
+            let wanted = match aim.wanted {
+                Wanted::AtLeast(least) => format!("≥ {}", number(least)),
+                Wanted::AtMost(most) => format!("≤ {}", number(most)),
+            };
+            let met = if aim.is_met() { "yes" } else { "**no**" };
+            let what = format!("{}: {}", section.title, aim.what);
+            table.row([what, wanted, number(aim.is), met.into()]);
+        }
+    }
+    table
 }
 
 impl Section {
@@ -26,6 +66,17 @@ impl Section {
     pub fn say(&mut self, text: impl AsRef<str>) {
         self.text += text.as_ref();
         self.text += "\n\n";
+    }
+
+    /// An aim that others' figures set, or ours; nothing if there is no figure to compare with.
+    pub fn aim(&mut self, what: impl Into<String>, wanted: Wanted, is: f64) {
+        if is.is_finite() {
+            self.aims.push(Aim {
+                what: what.into(),
+                wanted,
+                is,
+            });
+        }
     }
 
     pub fn table(&mut self, table: &Table) {
@@ -53,7 +104,7 @@ impl Table {
         self.rows.push(cells);
     }
 
-    fn markdown(&self) -> String {
+    pub fn markdown(&self) -> String {
         let widths: Vec<usize> = (0..self.rows[0].len())
             .map(|column| {
                 let cells = self.rows.iter().map(|row| row[column].chars().count());

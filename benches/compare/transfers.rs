@@ -9,7 +9,7 @@ use super::client::{Client, Seat};
 use super::figures::{Figures, in_turns};
 use super::long_way::LongWay;
 use super::network;
-use super::report::{Section, Table, mib, number, spread};
+use super::report::{Section, Table, Wanted, mib, number, spread};
 use super::settings::Settings;
 use super::swarm::{self, Content, Meter, Outcome, Place, Seeds, Tracker};
 
@@ -43,6 +43,35 @@ impl Row {
     }
 }
 
+impl Row {
+    fn rate(&self) -> f64 {
+        self.figures(Outcome::rate).median()
+    }
+
+    /// CPU seconds for a GB, of both ends.
+    fn cost(&self) -> f64 {
+        self.figures(|outcome| outcome.cost().iter().sum()).median()
+    }
+}
+
+/// The other clients; the first row is ours.
+fn others(rows: &[Row]) -> impl Iterator<Item = &Row> {
+    let bare = Contestant::Bare.name();
+    rows[1..].iter().filter(move |row| row.name != bare)
+}
+
+/// How far we are to be ahead of the faster one of the others.
+fn ahead(section: &mut Section, what: &str, rows: &[Row], wanted: f64) {
+    let faster = others(rows).map(Row::rate).fold(f64::NAN, f64::max);
+    section.aim(
+        format!("{what}, rate / the faster client's"),
+        Wanted::AtLeast(wanted),
+        rows[0].rate() / faster,
+    );
+}
+
+const SLOW: &str = "Transmission would take minutes for it, so it moves a sixteenth.";
+
 /// One seed, one who fetches, pieces of three sizes; beside the bare program.
 pub fn one_to_one(settings: &Settings) -> Result<Section, String> {
     let mut section = Section::new("One seed, one downloader");
@@ -50,7 +79,7 @@ pub fn one_to_one(settings: &Settings) -> Result<Section, String> {
     let pieces: &[u32] = settings.pick(&[1024], &[256, 1024, 4096]);
     section.say(format!(
         "{} MiB in one file. The bare program reads, sends, receives, hashes and writes, and has \
-         no protocol: what the machine can do.",
+         no protocol: what the machine can do. {SLOW}",
         size / MIB
     ));
     for &kib in pieces {
@@ -59,6 +88,19 @@ pub fn one_to_one(settings: &Settings) -> Result<Section, String> {
         })?;
         section.say(format!("**Pieces of {kib} KiB**"));
         tell(&mut section, &rows);
+        let what = format!("pieces of {kib} KiB");
+        if let Some(bare) = rows.iter().find(|row| row.name == Contestant::Bare.name()) {
+            let share = rows[0].rate() / bare.rate();
+            let wanted = Wanted::AtLeast(0.85);
+            section.aim(format!("{what}, rate / the bare program's"), wanted, share);
+        }
+        ahead(&mut section, &what, &rows, 2.0);
+        let theirs = others(&rows).map(Row::cost).fold(f64::NAN, f64::min);
+        section.aim(
+            format!("{what}, CPU of both / the leaner client's"),
+            Wanted::AtMost(0.65),
+            rows[0].cost() / theirs,
+        );
     }
     Ok(section)
 }
@@ -73,10 +115,11 @@ pub fn many(settings: &Settings) -> Result<Section, String> {
         })?;
         section.say(format!(
             "**{seeds} to {fetching}**, {} MiB, pieces of 1 MiB; until all have it, all bytes \
-             together",
+             together. {SLOW}",
             size / MIB
         ));
         tell(&mut section, &rows);
+        ahead(&mut section, &format!("{seeds} to {fetching}"), &rows, 2.0);
     }
     Ok(section)
 }
@@ -87,6 +130,7 @@ pub fn small_files(settings: &Settings) -> Result<Section, String> {
     let mut section = Section::new("Many small files");
     let rows = race(settings, Place::Here, false, 1, 1, |own| {
         let path = own.folder.join(&own.name);
+        let files = own.client.map_or(files, |client| client.part_of(files));
         for nth in 0..files {
             let inner = path.join(format!("{}", nth / 100));
             std::fs::create_dir_all(&inner).map_err(|error| error.to_string())?;
@@ -94,8 +138,9 @@ pub fn small_files(settings: &Settings) -> Result<Section, String> {
         }
         Ok(vec![swarm::content(path, 256 * 1024)?])
     })?;
-    section.say(format!("A folder of {files} files of 10 KiB."));
+    section.say(format!("A folder of {files} files of 10 KiB. {SLOW}"));
     tell(&mut section, &rows);
+    ahead(&mut section, "all of them", &rows, 1.0);
     Ok(section)
 }
 
@@ -115,7 +160,7 @@ pub fn many_torrents(settings: &Settings) -> Result<Section, String> {
             Ok(contents)
         })?;
         section.say(format!(
-            "**{} MiB is fetched; the seed has {others} other torrents**",
+            "**{} MiB is fetched; the seed has {others} other torrents.** {SLOW}",
             size / MIB
         ));
         tell(&mut section, &rows);
@@ -123,10 +168,9 @@ pub fn many_torrents(settings: &Settings) -> Result<Section, String> {
     }
     let mut table = Table::new(["", "rate among 200, of the rate alone"]);
     for (alone, among) in alone_and_not[0].iter().zip(&alone_and_not[1]) {
-        let rate = |row: &Row| row.figures(Outcome::rate).median();
         table.row([
             alone.name.to_string(),
-            format!("{:.0} %", rate(among) / rate(alone) * 100.0),
+            format!("{:.0} %", among.rate() / alone.rate() * 100.0),
         ]);
     }
     section.table(&table);
@@ -160,6 +204,7 @@ pub fn long_way(settings: &Settings) -> Result<Section, String> {
         DELAY.as_millis()
     ));
     tell(&mut section, &rows);
+    ahead(&mut section, "50 ms, 1 % lost", &rows, 1.0);
     Ok(section)
 }
 
@@ -292,11 +337,11 @@ fn tell(section: &mut Section, rows: &[Row]) {
         "MiB anonymous, sender",
         "receiver ",
     ]);
-    let ours = rows[0].figures(Outcome::rate).median();
+    let ours = rows[0].rate();
     for row in rows {
         let rate = row.figures(Outcome::rate);
         let cost = |end: usize| row.figures(|outcome| outcome.cost()[end]).median();
-        let both = row.figures(|outcome| outcome.cost().iter().sum()).median();
+        let both = row.cost();
         let memory = |of: fn(&Outcome) -> [u64; 2], end: usize| {
             mib(row.figures(|outcome| of(outcome)[end] as f64).most())
         };

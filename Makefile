@@ -26,7 +26,7 @@ ROUNDS   = 10
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer menu demo swarm test check fuzz torture bench bench-noise bench-sync bench-batch windows test-windows test-mixed build cargo
+.PHONY: help tracker peer menu demo swarm test check fuzz torture bench bench-hot bench-noise bench-sync bench-batch windows test-windows test-mixed build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
@@ -42,6 +42,7 @@ help:
 	@echo "make test-mixed     swarms of Linux's and Windows' programs together   ROUNDS=$(ROUNDS)"
 	@echo "make torture   several trackers killed, paused and cut off at random, then a proof that nothing is lost   SECONDS=$(SECONDS) SEED=$(SEED)"
 	@echo "make bench     all that is measured:"
+	@echo "make bench-hot     the functions that run most often, each by itself"
 	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
 	@echo "make bench-sync    how fast a tracker catches up with 100,000 facts"
 	@echo "make bench-batch   how long a batch run of many clients takes, and its memory   CLIENTS=$(CLIENTS)"
@@ -88,7 +89,10 @@ test-windows:
 test-mixed:
 	@.ci/windows mixed $(ROUNDS)
 
-bench: bench-noise bench-sync bench-batch
+bench: bench-hot bench-noise bench-sync bench-batch
+
+bench-hot: cargo
+	cargo bench --locked --bench hot
 
 bench-noise: cargo
 	cargo bench --locked --bench noise

@@ -17,14 +17,18 @@ mod compare {
     pub mod figures;
     pub mod hashing;
     pub mod long_way;
+    pub mod metadata;
     pub mod network;
+    pub mod picker;
     pub mod plot;
     pub mod process;
     pub mod program;
     pub mod report;
     pub mod settings;
+    pub mod start;
     pub mod swarm;
     pub mod transfers;
+    pub mod visitor;
 }
 
 #[cfg(not(target_os = "linux"))]

@@ -185,13 +185,8 @@ impl Torrent {
         for &piece in &peer.jobs {
             self.picker.released(conn, piece);
         }
-        for piece in self
-            .layout
-            .all_pieces()
-            .filter(|piece| peer.has.has(*piece))
-        {
-            self.picker.lost(piece);
-        }
+        let theirs = self.layout.all_pieces().filter(|it| peer.has.has(*it));
+        self.picker.left(conn, theirs);
         if let Some(spread) = &mut self.spread {
             spread.forget(conn);
         }
@@ -224,6 +219,7 @@ impl Torrent {
                 .filter(missing)
                 .count();
             assert_eq!(peer.useful as usize, useful, "{conn:?}");
+            self.picker.debug_assert_floor(*conn, &peer.has);
             assert!(
                 peer.jobs.iter().all(missing),
                 "{conn:?} fetches what we have"

@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use super::report::Section;
 use super::settings::Settings;
-use super::{bare, document, hashing, network, report, transfers};
+use super::{bare, document, hashing, metadata, network, picker, report, start, transfers};
 
 /// Set in the network of its own.
 const INSIDE: &str = "MINI_BENCH_NETWORK";
@@ -25,6 +25,9 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("long-way", transfers::long_way),
     ("make", hashing::make),
     ("check", hashing::check),
+    ("start", start::run),
+    ("picker", picker::run),
+    ("metadata", metadata::run),
 ];
 
 pub fn main() -> ExitCode {

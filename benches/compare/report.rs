@@ -92,9 +92,12 @@ pub struct Table {
 
 impl Table {
     pub fn new<const N: usize>(columns: [&str; N]) -> Table {
-        let columns = columns.map(str::to_string).to_vec();
+        Table::of(columns.map(str::to_string))
+    }
+
+    pub fn of(columns: impl IntoIterator<Item = String>) -> Table {
         Table {
-            rows: vec![columns],
+            rows: vec![columns.into_iter().collect()],
         }
     }
 

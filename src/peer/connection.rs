@@ -223,9 +223,7 @@ impl Connection {
         let link = Link {
             conn,
             stream: stream.clone(),
-            session: Arc::new(Mutex::new(Session::new(Arc::new(
-                shared.metainfo.layout.clone(),
-            )))),
+            session: Arc::new(Mutex::new(Session::new(shared.metainfo.layout.clone()))),
             fast: handshaken.handshake.fast,
             member: handshaken.shown.map(|shown| shown.peer),
             counters: counters.clone(),

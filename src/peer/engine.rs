@@ -419,7 +419,7 @@ impl Engine {
         let (slots, seed) = (self.slots, self.next_seed());
         let fair = self.batch.is_some();
         self.with(info_hash, |torrent| {
-            let layout = Arc::new(torrent.shared.metainfo.layout.clone());
+            let layout = torrent.shared.metainfo.layout.clone();
             torrent
                 .trackers
                 .iter_mut()

@@ -38,7 +38,7 @@ pub fn open(
     open_files: Arc<OpenFiles>,
     give_up: &dyn Fn() -> bool,
 ) -> Result<Option<Opened>, StorageError> {
-    let layout = Arc::new(metainfo.layout.clone());
+    let layout = metainfo.layout.clone();
     match probe(target, &layout)? {
         Found::Nothing => {
             let storage = Arc::new(FileStorage::download(target, layout.clone(), open_files)?);
@@ -175,7 +175,7 @@ pub fn open_anew(
     names: SafePaths,
     open_files: Arc<OpenFiles>,
 ) -> Result<Arc<dyn Storage>, StorageError> {
-    let layout = Arc::new(metainfo.layout.clone());
+    let layout = metainfo.layout.clone();
     match probe(target, &layout)? {
         Found::Final { .. } => open_complete(target, metainfo, names, open_files),
         Found::Part | Found::Nothing => {
@@ -193,7 +193,7 @@ pub fn open_complete(
     names: SafePaths,
     open_files: Arc<OpenFiles>,
 ) -> Result<Arc<dyn Storage>, StorageError> {
-    let layout = Arc::new(metainfo.layout.clone());
+    let layout = metainfo.layout.clone();
     let storage = FileStorage::existing_as(target, layout, names, open_files)?;
     Ok(Arc::new(storage))
 }

@@ -205,7 +205,9 @@ impl Record {
                 });
             }
             record.text("target").bytes(&path_bytes(&self.target));
-            record.text("torrent").bytes(&self.metainfo.to_bytes());
+            record
+                .text("torrent")
+                .nested(|torrent| self.metainfo.write(torrent));
             record.text("uploaded").int(int(self.uploaded));
             record.text("version").int(VERSION);
         });

@@ -231,6 +231,16 @@ impl Encoder {
         self.bytes(value.as_bytes())
     }
 
+    /// A byte string whose content is bencoding itself. It is written where it shall stand, because
+    /// it may be long.
+    pub fn nested(&mut self, fill: impl FnOnce(&mut Encoder)) -> &mut Self {
+        let start = self.out.len();
+        fill(self);
+        let length = format!("{}:", self.out.len() - start);
+        self.out.splice(start..start, length.into_bytes());
+        self
+    }
+
     /// A value that is bencoding already.
     pub fn raw(&mut self, value: &[u8]) -> &mut Self {
         self.out.extend_from_slice(value);

@@ -8,7 +8,6 @@ use super::id::ConnId;
 use super::layout::{Layout, PieceIndex};
 use super::peer::Peer;
 use super::picker::{Picked, Picker};
-use super::spread::Spread;
 use super::{Torrent, pipeline};
 
 /// A peer that has work, does not choke us and sends nothing for this long is snubbed: others
@@ -59,16 +58,8 @@ impl Torrent {
         pieces: Bitfield,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(peer) = self.peers.get_mut(&conn) else {
-            return;
-        };
-        peer.introduced = true;
-        for piece in self.layout.all_pieces().filter(|piece| pieces.has(*piece)) {
-            if peer.has.insert(piece) {
-                peer.useful += u32::from(!self.picker.have().has(piece));
-                note_copy(&mut self.picker, &mut self.spread, piece);
-            }
-        }
+        let pieces = self.layout.all_pieces().filter(|piece| pieces.has(*piece));
+        self.note_pieces(conn, pieces);
         self.after_they_gained(now, conn, effects);
     }
 
@@ -79,15 +70,37 @@ impl Torrent {
         piece: PieceIndex,
         effects: &mut Vec<Effect>,
     ) {
-        let Some(peer) = self.peers.get_mut(&conn) else {
-            return;
-        };
-        peer.introduced = true;
-        if peer.has.insert(piece) {
-            peer.useful += u32::from(!self.picker.have().has(piece));
-            note_copy(&mut self.picker, &mut self.spread, piece);
+        if self.note_pieces(conn, [piece].into_iter()) {
             self.after_they_gained(now, conn, effects);
         }
+    }
+
+    /// The peer has these pieces. Whether that is news.
+    fn note_pieces(
+        &mut self,
+        conn: ConnId,
+        pieces: impl Iterator<Item = PieceIndex> + Clone,
+    ) -> bool {
+        let Some(peer) = self.peers.get_mut(&conn) else {
+            return false;
+        };
+        peer.introduced = true;
+        // Looked at several times: of a large torrent a list would take megabytes.
+        let new = pieces.clone().filter(|piece| !peer.has.has(*piece));
+        self.picker.gained(conn, new.clone());
+        if let Some(spread) = &mut self.spread {
+            // The first one to have a piece makes it need no more spreading.
+            new.clone()
+                .filter(|piece| self.picker.availability(*piece) == 1)
+                .for_each(|piece| spread.is_out(piece));
+        }
+        let missing = new.clone().filter(|it| !self.picker.have().has(*it));
+        peer.useful += missing.count() as u32;
+        let is_news = new.clone().next().is_some();
+        for piece in pieces {
+            peer.has.insert(piece);
+        }
+        is_news
     }
 
     pub(super) fn after_they_gained(
@@ -158,14 +171,12 @@ impl Torrent {
             peer.active = now;
         }
         let new = !self.have().has(piece);
-        for fetcher in self.picker.saved(piece) {
-            self.forget_job(fetcher, piece);
-            if fetcher != conn {
-                effects.push(Effect::Cancel {
-                    conn: fetcher,
-                    piece,
-                });
-            }
+        self.forget_job(conn, piece);
+        let mut late = self.picker.saved(piece);
+        late.retain(|fetcher| *fetcher != conn);
+        for &conn in &late {
+            self.forget_job(conn, piece);
+            effects.push(Effect::Cancel { conn, piece });
         }
         if new {
             self.announce_piece(piece, effects);
@@ -176,21 +187,23 @@ impl Torrent {
                 effects.push(Effect::PartAsSeeds { conn });
             }
         }
-        self.fill(now, conn, effects);
-        self.fill_idle(now, effects);
+        for conn in late.into_iter().chain([conn]) {
+            self.fill(now, conn, effects);
+        }
+        if self.fair.is_some() {
+            // It may be somebody else's turn now.
+            self.fill_idle(now, effects);
+        }
     }
 
     /// Tells everybody, also those who have the piece: a seed that spreads its first copy needs
     /// to know. Loses interest in those who have nothing else for us.
     pub(super) fn announce_piece(&mut self, piece: PieceIndex, effects: &mut Vec<Effect>) {
-        let conns: Vec<ConnId> = self.peers.keys().copied().collect();
-        for conn in conns {
+        for (&conn, peer) in &mut self.peers {
             effects.push(Effect::Have { conn, piece });
-            if let Some(peer) = self.peers.get_mut(&conn)
-                && peer.has.has(piece)
-            {
+            if peer.has.has(piece) {
                 peer.useful -= 1;
-                self.show_interest(conn, effects);
+                peer.show_interest(conn, effects);
             }
         }
     }
@@ -208,9 +221,9 @@ impl Torrent {
         {
             // It may have the piece; for us that is for a while as if it had not.
             peer.refused.push_back((now, piece));
-            self.picker.lost(piece);
+            self.picker.lost([piece]);
             peer.useful -= u32::from(!self.picker.have().has(piece));
-            self.show_interest(conn, effects);
+            peer.show_interest(conn, effects);
         }
         self.fill(now, conn, effects);
         self.fill_idle(now, effects);
@@ -278,11 +291,7 @@ impl Torrent {
 
     pub(super) fn show_interest(&mut self, conn: ConnId, effects: &mut Vec<Effect>) {
         if let Some(peer) = self.peers.get_mut(&conn) {
-            let interested = peer.is_source && peer.useful > 0;
-            if interested != peer.we_are_interested {
-                peer.we_are_interested = interested;
-                effects.push(Effect::SetInterested { conn, interested });
-            }
+            peer.show_interest(conn, effects);
         }
     }
 
@@ -320,14 +329,6 @@ impl Torrent {
             peer.jobs.push(piece);
             effects.push(Effect::Fetch { conn, piece });
         }
-    }
-}
-
-/// One more peer has the piece; the first one to have it makes it need no more spreading.
-fn note_copy(picker: &mut Picker, spread: &mut Option<Spread>, piece: PieceIndex) {
-    picker.gained(piece);
-    if let Some(spread) = spread.as_mut().filter(|_| picker.availability(piece) == 1) {
-        spread.is_out(piece);
     }
 }
 

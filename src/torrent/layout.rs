@@ -11,8 +11,8 @@ pub const COMFORTABLE_PIECES: u64 = 8192;
 pub const MAX_MADE_PIECE_LENGTH: u32 = 16 * 1024 * 1024;
 /// The largest piece that we accept from others: 64 MiB. A piece must fit into memory.
 pub const MAX_PIECE_LENGTH: u32 = 64 * 1024 * 1024;
-/// The most pieces that a torrent may have: as many hashes as fit a torrent file that we accept.
-pub const MAX_PIECES: u32 = 512 * 1024;
+/// The most pieces that a torrent may have: 1 TiB in pieces of 1 MiB. Their hashes are 20 MiB.
+pub const MAX_PIECES: u32 = 1024 * 1024;
 
 /// The number of a piece that exists in the layout that made it: nobody else can make one.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -196,7 +196,7 @@ impl Layout {
         (index < self.pieces).then_some(PieceIndex(index))
     }
 
-    pub fn all_pieces(&self) -> impl Iterator<Item = PieceIndex> + use<> {
+    pub fn all_pieces(&self) -> impl Iterator<Item = PieceIndex> + Clone + use<> {
         (0..self.pieces).map(PieceIndex)
     }
 

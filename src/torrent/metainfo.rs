@@ -4,13 +4,18 @@
 //! inside the torrent's folder. What platform-specific names become on disk is not decided here.
 
 use std::collections::HashSet;
+use std::ops::Range;
+use std::sync::Arc;
 
 use super::bencode::{BencodeError, Encoder, Value};
 use super::id::{InfoHash, PieceHash};
-use super::layout::{Layout, LayoutError, PieceIndex};
+use super::layout::{Layout, LayoutError, MAX_PIECES, PieceIndex};
 
-/// The largest torrent file that we read, in bytes: 500,000 piece hashes.
-pub const MAX_TORRENT_BYTES: usize = 10 * 1024 * 1024;
+/// The largest torrent file that we read, in bytes: the hashes of [`MAX_PIECES`] pieces, and 4 MiB
+/// for names.
+pub const MAX_TORRENT_BYTES: usize = MAX_PIECES as usize * PIECE_HASH + 4 * 1024 * 1024;
+/// The length of a piece's hash, in bytes.
+const PIECE_HASH: usize = 20;
 /// The longest name of a file or folder in a torrent, in bytes. No file system takes more.
 pub const MAX_NAME_BYTES: usize = 255;
 /// The deepest path in a torrent, in names.
@@ -25,7 +30,7 @@ pub const MAX_URL_BYTES: usize = 2048;
 pub struct Metainfo {
     /// SHA-1 of the info dictionary's bytes as they were received.
     pub info_hash: InfoHash,
-    pub layout: Layout,
+    pub layout: Arc<Layout>,
     /// Only the named trackers may be asked for peers (BEP 27).
     pub private: bool,
     /// Where it is from, if it says so. In a torrent of a group, the group's id: so the same
@@ -33,10 +38,11 @@ pub struct Metainfo {
     pub source: Option<String>,
     /// Announce URLs in tiers (BEP 12).
     pub trackers: Vec<Vec<String>>,
-    /// One hash a piece.
-    pieces: Vec<PieceHash>,
     /// The info dictionary's bytes as they were received.
     info: Vec<u8>,
+    /// Where in `info` the hashes of the pieces stand, one behind the other. They may be 20 MiB,
+    /// and are not kept twice.
+    hashes: Range<usize>,
 }
 
 /// Why bytes are not a torrent that we can use. Names the key and the reason.
@@ -85,18 +91,18 @@ impl Metainfo {
             return Err(wrong("info", "is not a dictionary"));
         }
         let layout = parse_layout(info)?;
-        let pieces = parse_pieces(info, layout.pieces())?;
+        let hashes = parse_pieces(info, layout.pieces())?;
         let private = info.get("private").and_then(|v| v.int()) == Some(1);
         let source = info.get("source").and_then(|v| v.text());
         let source = source.map(str::to_string);
         Ok(Metainfo {
             info_hash: InfoHash::of(bytes),
-            layout,
+            layout: Arc::new(layout),
             private,
             source,
             trackers: Vec::new(),
-            pieces,
             info: bytes.to_vec(),
+            hashes,
         })
     }
 
@@ -120,6 +126,12 @@ impl Metainfo {
     /// The bytes of a `.torrent` file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut out = Encoder::new();
+        self.write(&mut out);
+        out.finish()
+    }
+
+    /// Writes what [`Metainfo::to_bytes`] makes.
+    pub fn write(&self, out: &mut Encoder) {
         out.dict(|torrent| {
             if let Some(first) = self.trackers.first().and_then(|tier| tier.first()) {
                 torrent.text("announce").text(first);
@@ -137,7 +149,6 @@ impl Metainfo {
             }
             torrent.text("info").raw(&self.info);
         });
-        out.finish()
     }
 
     pub fn name(&self) -> &str {
@@ -145,7 +156,8 @@ impl Metainfo {
     }
 
     pub fn piece_hash(&self, piece: PieceIndex) -> PieceHash {
-        self.pieces[piece.as_usize()]
+        let (hashes, _) = self.info[self.hashes.clone()].as_chunks::<PIECE_HASH>();
+        PieceHash(hashes[piece.as_usize()])
     }
 
     /// The info dictionary's bytes as they were received.
@@ -187,13 +199,15 @@ fn build(layout: Layout, pieces: Vec<PieceHash>, private: bool, source: Option<&
     });
     let info = out.finish();
     let info_hash = InfoHash::of(&info);
+    let hashes = Value::parse(&info).map_err(MetainfoError::from);
+    let hashes = hashes.and_then(|info| parse_pieces(info, layout.pieces()));
     Metainfo {
         info_hash,
-        layout,
+        layout: Arc::new(layout),
         private,
         source: source.map(str::to_string),
         trackers: Vec::new(),
-        pieces,
+        hashes: hashes.expect("just written"),
         info,
     }
 }
@@ -303,14 +317,14 @@ fn parse_name(value: Value<'_>, key: &str) -> Result<String, MetainfoError> {
     }
 }
 
-fn parse_pieces(info: Value<'_>, want: u32) -> Result<Vec<PieceHash>, MetainfoError> {
+/// Where the hashes stand in the bytes of `info`.
+fn parse_pieces(info: Value<'_>, want: u32) -> Result<Range<usize>, MetainfoError> {
     let key = "info.pieces";
     let pieces = info.get("pieces").ok_or_else(|| wrong(key, "is missing"))?;
     let pieces = pieces
         .bytes()
         .ok_or_else(|| wrong(key, "is not a string"))?;
-    let (hashes, rest) = pieces.as_chunks::<20>();
-    if !rest.is_empty() || hashes.len() != want as usize {
+    if pieces.len() != want as usize * PIECE_HASH {
         let got = pieces.len();
         let reason = format!(
             "has {got} bytes; {want} pieces need {}",
@@ -318,7 +332,9 @@ fn parse_pieces(info: Value<'_>, want: u32) -> Result<Vec<PieceHash>, MetainfoEr
         );
         return Err(wrong(key, reason));
     }
-    Ok(hashes.iter().map(|hash| PieceHash(*hash)).collect())
+    // A view of the same bytes.
+    let start = pieces.as_ptr().addr() - info.raw().as_ptr().addr();
+    Ok(start..start + pieces.len())
 }
 
 /// `announce-list` if it names anybody, else `announce`. Trackers are a convenience: what is
@@ -445,7 +461,7 @@ mod tests {
         );
         refused(
             "6:lengthi9223372036854775807e4:name1:x12:piece lengthi1e",
-            "`info`: 9223372036854775807 pieces: at most 524288 are possible, choose longer pieces",
+            "`info`: 9223372036854775807 pieces: at most 1048576 are possible, choose longer pieces",
         );
         refused("6:lengthi1e", "`info.name` is missing");
         refused(

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::time::Instant;
 
 use super::bitfield::Bitfield;
+use super::event::Effect;
+use super::id::ConnId;
 use super::layout::PieceIndex;
 use super::rate::Rate;
 
@@ -62,6 +64,15 @@ impl Peer {
             suggestions: VecDeque::new(),
             suggested: None,
             refused: VecDeque::new(),
+        }
+    }
+
+    /// Tells the peer whether we want something of it, if that has changed.
+    pub fn show_interest(&mut self, conn: ConnId, effects: &mut Vec<Effect>) {
+        let interested = self.is_source && self.useful > 0;
+        if interested != self.we_are_interested {
+            self.we_are_interested = interested;
+            effects.push(Effect::SetInterested { conn, interested });
         }
     }
 

@@ -1,12 +1,25 @@
 //! Which piece to fetch next from whom: random first, then rarest first, endgame at the end.
 //!
-//! A piece is *open* while it is missing and nobody fetches it in earnest. Open pieces stand in
-//! buckets by availability (how many connected peers have them), so that the rarest is found
-//! without looking at the others, and a `Have` moves one piece from one bucket to the next.
+//! A piece is *open* while it is missing and nobody fetches it in earnest. Open pieces stand in one
+//! row, the rarest first. Those of one availability (how many connected peers have them) are a
+//! *level*:
+//!
+//! ```text
+//!  level     0       1           2         3
+//!  open   4 9 7 | 1 3 8 | 12 6 11 10 5 | 2 0
+//!         ^       ^       ^              ^     ^ starts
+//! ```
+//!
+//! So the rarest is found without looking at the others. After a `Have` a piece changes places with
+//! the last one of its level, and the next level begins one earlier: at that piece.
+//!
+//! A peer may have nothing of all that is rare. So that this is found out only once, each connection
+//! has a *floor*: the levels below it hold nothing for it. What could put something there lowers it.
 //!
 //! Not here: how many pieces a connection gets, and what happens to a piece on its way.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use rand::rngs::StdRng;
@@ -46,30 +59,40 @@ struct Fetcher {
 
 /// The pieces of one torrent, as the one who wants them sees them.
 ///
-/// Invariant: a piece stands in a bucket (the one of its availability, at `place`) exactly if it
-/// is missing and has no live fetcher; `reachable` is the number of pieces in the buckets but
-/// the first.
+/// Invariant: a piece stands in `open`, at its `place`, exactly if it is missing and has no live
+/// fetcher. Level n is `open[starts[n]..starts[n + 1]]`, and holds the pieces whose availability is n.
+/// `unavailable` is the number of pieces that no connected peer has. In the levels below a connection's
+/// floor is no piece that its peer has and that it does not fetch itself.
 pub struct Picker {
     have: Bitfield,
     availability: Vec<u16>,
-    buckets: Vec<Vec<PieceIndex>>,
+    unavailable: u32,
+    open: Vec<PieceIndex>,
     place: Vec<u32>,
-    reachable: usize,
+    /// One more than there are levels: the last one is the length of `open`.
+    starts: Vec<u32>,
+    floors: HashMap<ConnId, usize>,
     fetchers: HashMap<PieceIndex, Vec<Fetcher>>,
     rng: StdRng,
 }
 
-/// `place` of a piece that is in no bucket.
+/// `place` of a piece that is not open.
 const NOWHERE: u32 = u32::MAX;
+/// The floor of a connection of which nothing is known: what is in level 0 nobody has.
+const LOWEST: usize = 1;
+/// The floor of a connection for which nothing is open, on whatever level.
+const ABOVE_ALL: usize = usize::MAX;
 
 impl Picker {
     /// All pieces that `have` lacks are open and nobody has them yet.
     pub fn new(have: Bitfield, pieces: impl Iterator<Item = PieceIndex>, seed: u64) -> Picker {
         let mut picker = Picker {
             availability: vec![0; have.pieces() as usize],
-            buckets: vec![Vec::new()],
+            unavailable: have.pieces(),
+            open: Vec::with_capacity((have.pieces() - have.count()) as usize),
             place: vec![NOWHERE; have.pieces() as usize],
-            reachable: 0,
+            starts: vec![0, 0],
+            floors: HashMap::new(),
             fetchers: HashMap::new(),
             rng: StdRng::seed_from_u64(seed),
             have,
@@ -91,29 +114,46 @@ impl Picker {
         self.availability[piece.as_usize()]
     }
 
-    /// How many full copies the connected peers hold among them.
-    pub fn copies(&self) -> u16 {
-        self.availability.iter().copied().min().unwrap_or(0)
+    /// The connected peers hold a full copy among them.
+    pub fn others_have_all(&self) -> bool {
+        self.unavailable == 0
     }
 
-    /// One more connected peer has the piece.
-    pub fn gained(&mut self, piece: PieceIndex) {
-        let open = self.close(piece);
-        let count = &mut self.availability[piece.as_usize()];
-        *count = count.saturating_add(1);
-        if open {
-            self.open(piece);
+    /// The peer of `conn` has these pieces too, none of which it had.
+    pub fn gained(&mut self, conn: ConnId, pieces: impl IntoIterator<Item = PieceIndex>) {
+        let mut lowest = ABOVE_ALL;
+        for piece in pieces {
+            if self.is_open(piece) {
+                lowest = lowest.min(self.rise(piece));
+            }
+            let count = &mut self.availability[piece.as_usize()];
+            self.unavailable -= u32::from(*count == 0);
+            *count += 1;
+        }
+        let floor = self.floors.entry(conn).or_insert(ABOVE_ALL);
+        *floor = lowest.min(*floor);
+    }
+
+    /// One connected peer has these pieces no longer, each of which it had.
+    pub fn lost(&mut self, pieces: impl IntoIterator<Item = PieceIndex>) {
+        for piece in pieces {
+            if self.is_open(piece) {
+                self.fall(piece);
+            }
+            let count = &mut self.availability[piece.as_usize()];
+            *count -= 1;
+            self.unavailable += u32::from(*count == 0);
+        }
+        // Each of them has fallen by one level.
+        for floor in self.floors.values_mut().filter(|it| **it != ABOVE_ALL) {
+            *floor = LOWEST.max(*floor - 1);
         }
     }
 
-    /// One connected peer less has the piece.
-    pub fn lost(&mut self, piece: PieceIndex) {
-        let open = self.close(piece);
-        let count = &mut self.availability[piece.as_usize()];
-        *count = count.saturating_sub(1);
-        if open {
-            self.open(piece);
-        }
+    /// `conn`, whose peer has `theirs`, has ended. It fetches nothing any more.
+    pub fn left(&mut self, conn: ConnId, theirs: impl IntoIterator<Item = PieceIndex>) {
+        self.floors.remove(&conn);
+        self.lost(theirs);
     }
 
     /// Chooses a piece for `conn`, whose peer has `theirs`, and counts it as being fetched.
@@ -135,7 +175,7 @@ impl Picker {
             return Picked::New(piece);
         }
         if may_repeat
-            && self.reachable == 0
+            && self.reachable().is_empty()
             && let Some(piece) = self.least_fetched(now, conn, theirs)
         {
             self.assign(now, conn, piece);
@@ -155,8 +195,9 @@ impl Picker {
 
     /// Whether `conn`, whose peer has `theirs`, could be given a piece that nobody else fetches.
     pub fn has_open(&self, conn: ConnId, theirs: &Bitfield) -> bool {
-        let mut open = self.buckets[1..].iter().flatten();
-        open.any(|&piece| theirs.has(piece) && !self.fetches(conn, piece))
+        let start = self.starts.get(self.floor(conn));
+        let open = start.map_or(&[][..], |start| &self.open[*start as usize..]);
+        open.iter().any(|&piece| self.suits(conn, theirs, piece))
     }
 
     /// The piece is verified and on disk. Returns who else was fetching it.
@@ -206,33 +247,63 @@ impl Picker {
             .is_some_and(|f| f.iter().any(|fetcher| fetcher.conn == conn))
     }
 
-    fn random_open(&mut self, conn: ConnId, theirs: &Bitfield) -> Option<PieceIndex> {
-        let open: usize = self.reachable;
-        if open == 0 {
-            return None;
-        }
-        // A random starting point in the row of all buckets, then the first that fits.
-        let start = self.rng.random_range(0..open);
-        let row = || self.buckets[1..].iter().flatten().copied();
-        row()
-            .skip(start)
-            .chain(row().take(start))
-            .find(|&piece| theirs.has(piece) && !self.fetches(conn, piece))
+    fn floor(&self, conn: ConnId) -> usize {
+        self.floors.get(&conn).copied().unwrap_or(LOWEST)
     }
 
+    fn suits(&self, conn: ConnId, theirs: &Bitfield, piece: PieceIndex) -> bool {
+        theirs.has(piece) && !self.fetches(conn, piece)
+    }
+
+    /// The open pieces that somebody has.
+    fn reachable(&self) -> &[PieceIndex] {
+        &self.open[self.starts[LOWEST] as usize..]
+    }
+
+    fn level(&self, level: usize) -> Range<usize> {
+        self.starts[level] as usize..self.starts[level + 1] as usize
+    }
+
+    fn random_open(&mut self, conn: ConnId, theirs: &Bitfield) -> Option<PieceIndex> {
+        if self.floor(conn) == ABOVE_ALL {
+            return None;
+        }
+        let found = self.random_of(self.starts[LOWEST] as usize..self.open.len(), conn, theirs);
+        if found.is_none() {
+            self.floors.insert(conn, ABOVE_ALL);
+        }
+        found
+    }
+
+    /// Looks from the floor on. Where something is found is the new floor.
     fn rarest_open(&mut self, conn: ConnId, theirs: &Bitfield) -> Option<PieceIndex> {
-        for bucket in self.buckets[1..].iter().filter(|bucket| !bucket.is_empty()) {
-            let start = self.rng.random_range(0..bucket.len());
-            let (before, after) = bucket.split_at(start);
-            let found = after
-                .iter()
-                .chain(before)
-                .find(|&&piece| theirs.has(piece) && !self.fetches(conn, piece));
-            if let Some(&piece) = found {
-                return Some(piece);
+        let levels = self.floor(conn)..self.starts.len() - 1;
+        for level in levels {
+            let rarest = self.random_of(self.level(level), conn, theirs);
+            if rarest.is_some() {
+                self.floors.insert(conn, level);
+                return rarest;
             }
         }
+        self.floors.insert(conn, ABOVE_ALL);
         None
+    }
+
+    /// A piece of this part of `open` for `conn`: from a random one on, the first that suits.
+    fn random_of(
+        &mut self,
+        part: Range<usize>,
+        conn: ConnId,
+        theirs: &Bitfield,
+    ) -> Option<PieceIndex> {
+        if part.is_empty() {
+            return None;
+        }
+        let middle = self.rng.random_range(part.clone());
+        let mut row = (middle..part.end)
+            .chain(part.start..middle)
+            .map(|at| self.open[at]);
+        row.find(|&piece| self.suits(conn, theirs, piece))
     }
 
     fn least_fetched(
@@ -274,53 +345,102 @@ impl Picker {
             .fetchers
             .get(&piece)
             .is_some_and(|f| f.iter().any(|fetcher| fetcher.live));
-        if !live && !self.have.has(piece) && !self.is_open(piece) {
+        if live || self.have.has(piece) {
+            return;
+        }
+        if !self.is_open(piece) {
             self.open(piece);
         }
+        // Whoever has it may have nothing rarer.
+        let level = usize::from(self.availability(piece));
+        for floor in self.floors.values_mut() {
+            *floor = LOWEST.max(level).min(*floor);
+        }
     }
 
-    /// Puts a piece into the bucket of its availability.
+    /// Puts a piece into the row: at its end, and then down to the level of its availability.
     fn open(&mut self, piece: PieceIndex) {
-        let level = usize::from(self.availability[piece.as_usize()]);
-        while self.buckets.len() <= level {
-            self.buckets.push(Vec::new());
+        let level = usize::from(self.availability(piece));
+        self.add_levels(level);
+        self.place[piece.as_usize()] = self.open.len() as u32;
+        self.open.push(piece);
+        for at in (level + 1..self.starts.len()).rev() {
+            // The last start is where the piece stands already.
+            self.swap(piece, self.starts[at]);
+            self.starts[at] += 1;
         }
-        self.place[piece.as_usize()] = self.buckets[level].len() as u32;
-        self.buckets[level].push(piece);
-        self.reachable += usize::from(level > 0);
     }
 
-    /// Takes a piece out of its bucket; false if it was in none.
-    fn close(&mut self, piece: PieceIndex) -> bool {
-        let place = std::mem::replace(&mut self.place[piece.as_usize()], NOWHERE);
-        if place == NOWHERE {
-            return false;
+    /// Takes an open piece out of the row: up to its end, and away.
+    fn close(&mut self, piece: PieceIndex) {
+        if !self.is_open(piece) {
+            return;
         }
-        let level = usize::from(self.availability[piece.as_usize()]);
-        let bucket = &mut self.buckets[level];
-        bucket.swap_remove(place as usize);
-        if let Some(moved) = bucket.get(place as usize) {
-            self.place[moved.as_usize()] = place;
+        let level = usize::from(self.availability(piece));
+        for at in level + 1..self.starts.len() {
+            self.starts[at] -= 1;
+            self.swap(piece, self.starts[at]);
         }
-        self.reachable -= usize::from(level > 0);
-        true
+        self.open.pop();
+        self.place[piece.as_usize()] = NOWHERE;
+    }
+
+    /// An open piece goes to the next level, which is returned.
+    fn rise(&mut self, piece: PieceIndex) -> usize {
+        let next = usize::from(self.availability(piece)) + 1;
+        self.add_levels(next);
+        self.starts[next] -= 1;
+        self.swap(piece, self.starts[next]);
+        next
+    }
+
+    /// An open piece goes to the level before its own.
+    fn fall(&mut self, piece: PieceIndex) {
+        let level = usize::from(self.availability(piece));
+        self.swap(piece, self.starts[level]);
+        self.starts[level] += 1;
+    }
+
+    /// Levels up to this one.
+    fn add_levels(&mut self, level: usize) {
+        while self.starts.len() < level + 2 {
+            self.starts.push(self.open.len() as u32);
+        }
+    }
+
+    /// An open piece changes places with the one that stands at `place`.
+    fn swap(&mut self, piece: PieceIndex, place: u32) {
+        let from = std::mem::replace(&mut self.place[piece.as_usize()], place);
+        let other = std::mem::replace(&mut self.open[place as usize], piece);
+        self.open[from as usize] = other;
+        self.place[other.as_usize()] = from;
+    }
+
+    /// The invariant of the floor of `conn`, whose peer has `theirs`.
+    pub fn debug_assert_floor(&self, conn: ConnId, theirs: &Bitfield) {
+        let start = self.starts.get(self.floor(conn));
+        let below = start.map_or(&self.open[..], |start| &self.open[..*start as usize]);
+        debug_assert!(
+            !below.iter().any(|&piece| self.suits(conn, theirs, piece)),
+            "{conn:?} could be given a piece that is below its floor"
+        );
     }
 
     pub fn debug_assert_invariants(&self) {
         if !cfg!(debug_assertions) {
             return;
         }
-        let mut in_buckets = 0;
-        for (level, bucket) in self.buckets.iter().enumerate() {
-            for (place, &piece) in bucket.iter().enumerate() {
+        for level in 0..self.starts.len() - 1 {
+            for place in self.level(level) {
+                let piece = self.open[place];
                 assert_eq!(self.place[piece.as_usize()] as usize, place);
                 assert_eq!(usize::from(self.availability(piece)), level);
                 assert!(!self.have.has(piece), "{piece:?} is ours and open");
             }
-            in_buckets += bucket.len();
         }
-        let first = self.buckets[0].len();
-        assert_eq!(self.reachable, in_buckets - first);
+        assert_eq!(self.starts.last(), Some(&(self.open.len() as u32)));
+        let unavailable = self.availability.iter().filter(|count| **count == 0);
+        assert_eq!(self.unavailable as usize, unavailable.count());
         let fetched = self
             .fetchers
             .values()
@@ -328,7 +448,7 @@ impl Picker {
             .count();
         let missing = (self.have.pieces() - self.have.count()) as usize;
         assert_eq!(
-            in_buckets + fetched,
+            self.open.len() + fetched,
             missing,
             "every missing piece is open or fetched"
         );
@@ -348,7 +468,7 @@ mod tests {
         let mut picker = Picker::new(have, layout.all_pieces(), seed);
         for (piece, count) in layout.all_pieces().zip(availability.chars()) {
             for _ in 0..count.to_digit(10).unwrap() {
-                picker.gained(piece);
+                picker.gained(OTHER, [piece]);
             }
         }
         picker.debug_assert_invariants();
@@ -367,6 +487,7 @@ mod tests {
 
     const ONE: ConnId = ConnId(1);
     const TWO: ConnId = ConnId(2);
+    const OTHER: ConnId = ConnId(99);
 
     /// Picks long after the last pick.
     fn pick(picker: &mut Picker, conn: ConnId, theirs: &Bitfield) -> String {
@@ -482,25 +603,46 @@ mod tests {
         assert_eq!(pick(&mut picker, TWO, &all), "0");
     }
 
+    /// Against a picker that looks at everything.
     #[test]
-    fn random_histories_keep_the_invariants() {
+    fn whatever_has_happened_the_rarest_open_piece_is_picked() {
         let mut rng = StdRng::seed_from_u64(11);
-        let all = Bitfield::all(16);
         for _ in 0..50 {
             let (mut picker, layout) = setup("0000000000000000", "................", 3);
+            let mut theirs = vec![Bitfield::none(16); 4];
             for _ in 0..400 {
                 let piece = layout.piece(rng.random_range(0..16)).unwrap();
-                let conn = ConnId(rng.random_range(0..4));
-                match rng.random_range(0..7) {
-                    0 | 1 => picker.gained(piece),
-                    2 => picker.lost(piece),
-                    3 => drop(picker.pick(Instant::now(), conn, &all, rng.random())),
-                    4 => picker.released(conn, piece),
-                    5 => picker.set_live(conn, piece, rng.random()),
-                    _ if rng.random_ratio(1, 4) => drop(picker.saved(piece)),
+                let nth = rng.random_range(0..4);
+                let (conn, theirs) = (ConnId(nth), &mut theirs[nth as usize]);
+                match rng.random_range(0..16) {
+                    0..4 if theirs.insert(piece) => picker.gained(conn, [piece]),
+                    4 if theirs.remove(piece) => picker.lost([piece]),
+                    5 => {
+                        layout.all_pieces().for_each(|it| picker.released(conn, it));
+                        let had = std::mem::replace(theirs, Bitfield::none(16));
+                        picker.left(conn, layout.all_pieces().filter(|it| had.has(*it)));
+                    }
+                    6..11 => {
+                        let fits = |it: &PieceIndex| {
+                            picker.is_open(*it) && picker.suits(conn, theirs, *it)
+                        };
+                        let open = layout.all_pieces().filter(fits);
+                        let rarest = open.map(|it| picker.availability(it)).min();
+                        let random = picker.have().is_empty();
+                        assert_eq!(picker.has_open(conn, theirs), rarest.is_some());
+                        match picker.pick(Instant::now(), conn, theirs, rng.random()) {
+                            Picked::New(it) if random => assert!(theirs.has(it)),
+                            Picked::New(it) => assert_eq!(Some(picker.availability(it)), rarest),
+                            Picked::Endgame(_) | Picked::Nothing => assert_eq!(rarest, None),
+                        }
+                    }
+                    11 | 12 => picker.released(conn, piece),
+                    13 | 14 => picker.set_live(conn, piece, rng.random()),
+                    15 if rng.random_ratio(1, 3) => drop(picker.saved(piece)),
                     _ => {}
                 }
                 picker.debug_assert_invariants();
+                picker.debug_assert_floor(conn, theirs);
             }
         }
     }

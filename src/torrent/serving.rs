@@ -65,10 +65,10 @@ impl Torrent {
     fn role(&self) -> Role {
         if !self.is_complete() {
             Role::Downloader
-        } else if self.picker.copies() == 0 {
-            Role::Seed
-        } else {
+        } else if self.picker.others_have_all() {
             Role::ThriftySeed
+        } else {
+            Role::Seed
         }
     }
 
@@ -103,10 +103,11 @@ impl Torrent {
     /// Suggests as much as the downloader has in hand at its rate; with several of them that is
     /// shared, so that the fast ones need not wait for what the slow ones were suggested.
     pub(super) fn suggest(&mut self, conn: ConnId, effects: &mut Vec<Effect>) {
-        let served = self.peers.values().filter(|peer| peer.unchoked).count();
-        if let (Some(spread), Some(peer)) = (&mut self.spread, self.peers.get(&conn))
-            && peer.unchoked
-        {
+        let (Some(spread), Some(peer)) = (&mut self.spread, self.peers.get(&conn)) else {
+            return;
+        };
+        if peer.unchoked {
+            let served = self.peers.values().filter(|peer| peer.unchoked).count();
             let in_hand = jobs_in_hand(&self.layout, peer.rate_to.bytes_per_second());
             let wanted = SUGGESTED.max(in_hand / served);
             for piece in spread.suggest(conn, &peer.has, wanted) {

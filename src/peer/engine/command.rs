@@ -272,7 +272,7 @@ impl Engine {
             Start::Check => (none, true, None),
             Start::Stopped(error) => (none, false, Some(error)),
         };
-        let layout = Arc::new(metainfo.layout.clone());
+        let layout = metainfo.layout.clone();
         let info_hash = metainfo.info_hash;
         let shared = Arc::new(Shared {
             info_hash,
@@ -399,7 +399,7 @@ impl Engine {
             task.cancel();
         }
         let old = torrent.shared.clone();
-        let layout = Arc::new(old.metainfo.layout.clone());
+        let layout = old.metainfo.layout.clone();
         torrent.shared = Arc::new(Shared {
             info_hash,
             metainfo: old.metainfo.clone(),

@@ -127,7 +127,7 @@ fn verdict(shell: &PeerShell, torrent: &TorrentView, came: bool) -> Result<Strin
         _ => {}
     }
     let (path, open) = (&torrent.path, shell.peer.open_files.clone());
-    let file = FileStorage::existing(path, Arc::new(layout.clone()), open);
+    let file = FileStorage::existing(path, layout.clone(), open);
     let is = sha256(shell, &file.map_err(PeerError::from)?, torrent.size)?;
     match expected {
         Some(expected) if expected == is => Ok(all_right(name, expected)),

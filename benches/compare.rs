@@ -17,6 +17,7 @@ mod compare {
     pub mod figures;
     pub mod hashing;
     pub mod long_way;
+    pub mod memory;
     pub mod metadata;
     pub mod network;
     pub mod picker;

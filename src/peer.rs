@@ -36,6 +36,7 @@ pub mod knocker;
 pub mod knocks;
 pub mod managed;
 pub mod membership;
+pub mod memory;
 pub mod network;
 pub mod noise;
 pub mod opening;
@@ -74,6 +75,7 @@ use crate::storage::open_files::OpenFiles;
 use crate::storage::probe::part_path;
 use crate::storage::resume::{Share, Sources};
 use crate::storage::{Storage, StorageError, is_same_place, real_path};
+use crate::torrent::budget::DEFAULT_BUDGET;
 use crate::torrent::choker::DEFAULT_SLOTS;
 use crate::torrent::id::{FileHash, InfoHash, PeerId};
 use crate::torrent::metainfo::Metainfo;
@@ -94,6 +96,7 @@ use knocker::Knocker;
 use knocks::ExpectedKnocks;
 use managed::{Beginning, Identity};
 use membership::{Membership, Unusable};
+use memory::Memory;
 use network::{Here, Network};
 use noise::NoiseError;
 use opening::GIVE_UP_POLL;
@@ -143,6 +146,8 @@ pub struct Config {
     pub upload: Option<PathBuf>,
     /// How many peers are served at once, a torrent.
     pub slots: usize,
+    /// How much memory the pieces on their way may take, in bytes.
+    pub memory: u64,
     /// Let only members know of a group's torrents. Tests switch it off to show that what is
     /// refused would succeed otherwise.
     pub check_tickets: bool,
@@ -158,6 +163,7 @@ impl Config {
             download: download.to_path_buf(),
             upload: None,
             slots: DEFAULT_SLOTS.get(),
+            memory: DEFAULT_BUDGET,
             check_tickets: true,
             batch: None,
         }
@@ -247,6 +253,7 @@ impl Peer {
             down: RateLimit::none(),
             orders: scale.orders,
         });
+        let (memory, memory_freed) = Memory::new(config.memory);
         let pool = Arc::new(HashPool::new()?);
         let membership = Membership::new(&config.trackers, config.check_tickets)?;
         let membership = Arc::new(membership);
@@ -287,6 +294,8 @@ impl Peer {
             pool: pool.clone(),
             threads: connections.clone(),
             limits: limits.clone(),
+            memory,
+            memory_freed,
             account: account.clone(),
             membership: membership.clone(),
             renewals: Renewals::default(),

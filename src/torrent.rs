@@ -9,6 +9,7 @@
 
 pub mod bencode;
 pub mod bitfield;
+pub mod budget;
 pub mod choker;
 mod downloading;
 pub mod event;
@@ -16,6 +17,7 @@ mod fair;
 pub mod fetch;
 pub mod id;
 pub mod layout;
+pub mod loan;
 pub mod metainfo;
 mod peer;
 pub mod picker;
@@ -24,6 +26,7 @@ pub mod rate;
 mod serving;
 pub mod session;
 mod spread;
+mod waiting;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -43,6 +46,7 @@ use peer::Peer;
 pub use peer::PeerView;
 use picker::Picker;
 use spread::Spread;
+use waiting::Waiting;
 
 /// Why a download does not move, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,13 +62,15 @@ pub enum Stall {
 ///
 /// Invariant: a piece is in a peer's `jobs` exactly if the picker counts that connection as its
 /// fetcher; `useful` is the number of pieces that the peer has and we have not; `unchoked` and
-/// `we_are_interested` are what the peer has been told last.
+/// `we_are_interested` are what the peer has been told last; each job has its room in the budget.
 pub struct Torrent {
     layout: Arc<Layout>,
     picker: Picker,
     choker: Choker,
     peers: BTreeMap<ConnId, Peer>,
     spread: Option<Spread>,
+    /// For memory.
+    waiting: Waiting,
     /// The sources give evenly.
     fair: Option<Fair>,
     rng: StdRng,
@@ -79,6 +85,7 @@ impl Torrent {
             choker: Choker::new(slots, seed.wrapping_add(1)),
             peers: BTreeMap::new(),
             spread: None,
+            waiting: Waiting::new(),
             fair: None,
             rng: StdRng::seed_from_u64(seed.wrapping_add(2)),
             layout,
@@ -168,8 +175,10 @@ impl Torrent {
                 self.calling(now, calling);
                 self.fill_idle(now, effects);
             }
+            Event::MemoryFreed => self.memory_freed(now, effects),
             Event::Tick => self.tick(now, effects),
         }
+        self.mind_memory(now, effects);
         self.debug_assert_invariants();
     }
 
@@ -190,6 +199,7 @@ impl Torrent {
         if let Some(spread) = &mut self.spread {
             spread.forget(conn);
         }
+        self.waiting.forget(conn);
         self.choke_and_unchoke(now, effects);
         self.fill_idle(now, effects);
     }

@@ -25,6 +25,7 @@ mod layers;
 mod log_lines;
 mod many;
 mod members;
+mod memory;
 mod menu;
 mod mixed;
 mod names;

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mini_bittorrent::torrent::bitfield::Bitfield;
 use mini_bittorrent::torrent::id::{ConnId, PieceHash};
 use mini_bittorrent::torrent::layout::{BLOCK, Layout, PieceIndex};
+use mini_bittorrent::torrent::loan::Loan;
 use mini_bittorrent::torrent::session::{Arriving, Session};
 use mini_bittorrent::torrent::{Effect, Event, Torrent};
 
@@ -146,29 +147,32 @@ impl World {
     /// A piece job, from its first request to the disk. In the real program the thread
     /// `conn-w-N` asks, and `conn-r-N` does everything else.
     fn fetch(&mut self, piece: PieceIndex) -> Event {
-        self.session.take_job(piece);
+        // The real program counts how much memory all pieces on their way take.
+        let loan = Loan::uncounted(self.layout.piece_size(piece));
+        self.session.take_job(piece, loan);
         let mut complete = None;
         for block in self.session.requests() {
             self.note(format!("  request piece {piece} from {}", block.begin));
             let arriving = self
                 .session
                 .arriving(piece.as_u32(), block.begin, block.length);
-            let Ok(Arriving::Wanted { block, mut buffer }) = arriving else {
+            let Ok(Arriving::Wanted { block, mut place }) = arriving else {
                 panic!("it was asked for");
             };
             // What the wire does: the seed's bytes come to their place in the piece.
-            let place = block.begin as usize..(block.begin + block.length) as usize;
+            let range = block.begin as usize..(block.begin + block.length) as usize;
             let start = self.layout.piece_offset(piece) as usize;
-            buffer[place.clone()].copy_from_slice(&self.content[start..][place]);
-            complete = self.session.arrived(self.now, block, buffer);
+            place.bytes_mut()[range.clone()].copy_from_slice(&self.content[start..][range]);
+            complete = self.session.arrived(self.now, block, place);
         }
         let fetch = complete.expect("its last block has come");
-        let (bytes, hash) = fetch.finish();
+        let (place, hash) = fetch.finish();
+        let bytes = place.bytes();
         let start = self.layout.piece_offset(piece) as usize;
         // The real program compares with the hash in the torrent file.
         let right = PieceHash::of(&self.content[start..][..bytes.len()]);
         assert!(hash == right, "the piece is what it should be");
-        self.disk[start..][..bytes.len()].copy_from_slice(&bytes);
+        self.disk[start..][..bytes.len()].copy_from_slice(bytes);
         self.note(format!("  piece {piece} is hashed and written"));
         Event::PieceSaved { conn: CONN, piece }
     }

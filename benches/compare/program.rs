@@ -6,7 +6,7 @@ use std::process::{Command, ExitCode};
 
 use super::report::Section;
 use super::settings::Settings;
-use super::{bare, document, hashing, metadata, network, picker, report, start, transfers};
+use super::{bare, document, hashing, memory, metadata, network, picker, report, start, transfers};
 
 /// Set in the network of its own.
 const INSIDE: &str = "MINI_BENCH_NETWORK";
@@ -28,6 +28,7 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("start", start::run),
     ("picker", picker::run),
     ("metadata", metadata::run),
+    ("memory", memory::run),
 ];
 
 pub fn main() -> ExitCode {

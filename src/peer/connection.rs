@@ -12,6 +12,7 @@
 //! protocol state ([`Session`]) behind a lock that nobody else holds; the reader never writes to
 //! the socket, because two peers doing so to each other could lock up.
 
+mod orders;
 mod reader;
 mod writer;
 
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender};
 use parking_lot::{Mutex, RwLock};
 
 use crate::control::key::PeerKey;
@@ -32,6 +33,7 @@ use crate::torrent::Event;
 use crate::torrent::bitfield::{Bitfield, BitfieldError};
 use crate::torrent::id::{ConnId, InfoHash};
 use crate::torrent::layout::{Block, PieceIndex};
+use crate::torrent::loan::Loan;
 use crate::torrent::metainfo::Metainfo;
 use crate::torrent::session::{Session, Violation};
 use crate::wire::codec::WireError;
@@ -42,8 +44,10 @@ use crate::wire::message::Message;
 use super::channel::{Sink, Source};
 use super::engine::Input;
 use super::membership::{Membership, Pass, Refusal};
+use super::memory::Memory;
 use super::rate_limit::RateLimit;
 use super::shake::Shown;
+use orders::{Orders, TooSlow};
 
 /// How many orders may wait for a writer. One that falls behind further is disconnected: the
 /// engine waits for nobody.
@@ -57,8 +61,8 @@ const STACK: usize = 512 * 1024;
 
 /// What the writer is to do.
 pub enum Order {
-    /// A piece job: fetch this piece from this peer.
-    Fetch(PieceIndex),
+    /// A piece job: fetch this piece from this peer, to there.
+    Fetch(PieceIndex, Loan),
     /// Forget a piece job.
     Forget(PieceIndex),
     /// Send these requests.
@@ -138,6 +142,7 @@ pub struct Shared {
     pub have: RwLock<Bitfield>,
     pub engine: Sender<Input>,
     pub limits: Arc<Limits>,
+    pub memory: Arc<Memory>,
     pub membership: Arc<Membership>,
 }
 
@@ -145,8 +150,7 @@ pub struct Shared {
 pub struct Limits {
     pub up: RateLimit,
     pub down: RateLimit,
-    /// How many orders may wait for the writer of a connection. Their places take memory from the
-    /// start: half a megabyte for [`MAX_ORDERS`].
+    /// How many orders may wait for the writer of a connection.
     pub orders: usize,
 }
 
@@ -195,14 +199,11 @@ pub enum Direction {
 /// The engine's end of a connection. Dropping it ends the connection.
 pub struct Connection {
     stream: Stream,
-    orders: Sender<Order>,
+    orders: Orders,
     pub counters: Arc<Counters>,
     /// Both sides know the fast extension (BEP 6).
     pub fast: bool,
 }
-
-/// A writer that has too much to do already.
-pub struct TooSlow;
 
 impl Connection {
     /// Starts the two threads. `first` are the messages to begin with, after the handshake.
@@ -218,7 +219,7 @@ impl Connection {
         let (mut source, mut sink) = (handshaken.source, handshaken.sink);
         source.stream_mut().set_patience(SILENCE);
         sink.stream_mut().set_patience(SILENCE);
-        let (orders, inbox) = bounded(shared.limits.orders);
+        let (orders, inbox) = Orders::new(shared.limits.orders);
         let counters = Arc::new(Counters::default());
         let link = Link {
             conn,
@@ -254,7 +255,7 @@ impl Connection {
 
     /// Hands an order to the writer, without waiting for it.
     pub fn order(&self, order: Order) -> Result<(), TooSlow> {
-        self.orders.try_send(order).map_err(|_| TooSlow)
+        self.orders.send(order)
     }
 
     /// Both threads come to their end, and the reader reports it.
@@ -288,7 +289,7 @@ struct Ends {
     source: Source,
     sink: Sink,
     inbox: Receiver<Order>,
-    orders: Sender<Order>,
+    orders: Orders,
 }
 
 impl Link {

@@ -19,10 +19,10 @@ use crossbeam_channel::{Receiver, Sender, select, tick};
 use crate::control::names::FileName;
 use crate::runtime::threads::Threads;
 use crate::storage::StorageError;
-use crate::torrent::Torrent;
 use crate::torrent::bitfield::Bitfield;
 use crate::torrent::id::{ConnId, InfoHash};
 use crate::torrent::layout::Layout;
+use crate::torrent::{Event, Torrent};
 use crate::wire::handshake::Handshake;
 
 use super::account::Account;
@@ -34,6 +34,7 @@ use super::disk::{Disk, DiskJob};
 use super::hashing::{HashOutcome, HashPool};
 use super::managed::{Identity, Managed, Refusal, State, Wish};
 use super::membership::Membership;
+use super::memory::Memory;
 use super::shake::CallError;
 use super::shunned::Shunned;
 use super::tickets::Renewals;
@@ -133,6 +134,9 @@ pub struct Engine {
     pub pool: Arc<HashPool>,
     pub threads: Arc<Threads>,
     pub limits: Arc<Limits>,
+    pub memory: Arc<Memory>,
+    /// Says that some of it has come back.
+    pub memory_freed: Receiver<()>,
     pub account: Arc<Account>,
     pub membership: Arc<Membership>,
     pub renewals: Renewals,
@@ -172,6 +176,7 @@ impl Engine {
                         }
                     }
                 },
+                recv(self.memory_freed) -> _ => self.share_out_memory(Instant::now()),
                 recv(ticker) -> _ => {
                     let now = Instant::now();
                     self.tick(now);
@@ -247,6 +252,16 @@ impl Engine {
             && let Some(Wish::Finish) = act(torrent)
         {
             self.disk.queue(torrent.finish_job());
+        }
+    }
+
+    /// Memory has come back for which torrents wait: each is asked once, in its turn.
+    fn share_out_memory(&mut self, now: Instant) {
+        for _ in 0..self.torrents.len() {
+            let Some(info_hash) = self.memory.next_in_line() else {
+                break;
+            };
+            self.with(info_hash, |torrent| torrent.tell(now, Event::MemoryFreed));
         }
     }
 

@@ -18,6 +18,7 @@ use crate::storage::StorageError;
 use crate::storage::resume::{Record, Share, Sources};
 use crate::torrent::bitfield::Bitfield;
 use crate::torrent::id::{ConnId, FileHash, InfoHash, PeerId};
+use crate::torrent::loan::Loan;
 use crate::torrent::metainfo::Metainfo;
 use crate::torrent::{Effect, Event, Torrent};
 use crate::wire::message::Message;
@@ -244,18 +245,45 @@ impl Managed {
             self.note_piece(conn, piece);
             self.shared.have.write().insert(piece);
         }
+        let (info_hash, memory) = (self.info_hash(), self.shared.memory.clone());
+        let (budget, others_wait) = memory.budget(info_hash);
+        self.torrent.set_budget(budget, others_wait);
         let mut effects = Vec::new();
         self.torrent.handle(now, event, &mut effects);
+        // All at once: what is carried out may tell the rules of something else, and they must
+        // not find the same room again.
+        let mut loans = self.borrow_for(&effects).into_iter();
+        memory.stand_in_line(info_hash, self.torrent.waits_for());
         let mut wish = None;
         for effect in effects {
-            wish = self.carry_out(now, effect).or(wish);
+            wish = self.carry_out(now, effect, &mut loans).or(wish);
         }
         wish
     }
 
-    fn carry_out(&mut self, now: Instant, effect: Effect) -> Option<Wish> {
+    /// Room for each piece job, in their order.
+    fn borrow_for(&self, effects: &[Effect]) -> Vec<Loan> {
+        let borrow = |effect: &Effect| match effect {
+            Effect::Fetch { piece, .. } => {
+                let size = self.shared.metainfo.layout.piece_size(*piece);
+                Some(self.shared.memory.lend(size))
+            }
+            _ => None,
+        };
+        effects.iter().filter_map(borrow).collect()
+    }
+
+    fn carry_out(
+        &mut self,
+        now: Instant,
+        effect: Effect,
+        loans: &mut impl Iterator<Item = Loan>,
+    ) -> Option<Wish> {
         match effect {
-            Effect::Fetch { conn, piece } => self.order(now, conn, Order::Fetch(piece)),
+            Effect::Fetch { conn, piece } => {
+                let loan = loans.next()?;
+                self.order(now, conn, Order::Fetch(piece, loan))
+            }
             Effect::Cancel { conn, piece } => self.order(now, conn, Order::Forget(piece)),
             Effect::Choke { conn } => self.order(now, conn, Order::Choke),
             Effect::Unchoke { conn } => self.order(now, conn, Order::Unchoke),

@@ -31,6 +31,7 @@ use super::menu::{self, Left, Person};
 use super::news;
 use super::peer_shell::{Flow, PeerShell, ShellError};
 use super::screen::{Screen, complain, say};
+use super::units::parse_memory;
 use super::watch::{self, Mode};
 
 /// A BitTorrent peer with a prompt.
@@ -59,6 +60,9 @@ pub struct Args {
     /// How many peers are served at once, a torrent
     #[arg(long, value_name = "N", default_value_t = DEFAULT_SLOTS)]
     pub slots: NonZeroUsize,
+    /// How much memory the pieces that are being fetched may take: 64M are 64 MiB
+    #[arg(long, value_name = "SIZE", default_value = "64M", value_parser = parse_memory)]
+    pub memory: u64,
     /// Run this tracker of the file, too, in this program: its number, counted from 1
     #[arg(long, value_name = "N")]
     pub with_tracker: Option<usize>,
@@ -156,6 +160,7 @@ fn start(args: &Args, interrupt: Arc<Interrupt>) -> Result<PeerShell, ShellError
     let trackers = read_tracker_info(&args.tracker_info)?;
     let config = Config {
         slots: args.slots.get(),
+        memory: args.memory,
         upload: (!args.no_ask).then(|| args.upload.clone()),
         ..Config::new(args.address, trackers, &args.download)
     };

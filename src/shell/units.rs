@@ -55,18 +55,7 @@ pub fn parse_rate(text: &str) -> Result<Option<u64>, String> {
         .trim_end_matches("/s")
         .trim_end_matches('b')
         .trim_end();
-    let (number, factor) = match plain.char_indices().next_back() {
-        Some((at, 'k')) => (&plain[..at], 1e3),
-        Some((at, 'm')) => (&plain[..at], 1e6),
-        Some((at, 'g')) => (&plain[..at], 1e9),
-        _ => (plain, 1.0),
-    };
-    let rate = number
-        .trim_end()
-        .parse::<f64>()
-        .ok()
-        .map(|number| number * factor);
-    match rate {
+    match number(plain, 1e3) {
         Some(rate) if (1000.0..1e12).contains(&rate) => Ok(Some(rate as u64)),
         Some(_) => Err(format!(
             "`{text}` is out of range: from 1K (1 kB/s) on, or off"
@@ -75,6 +64,30 @@ pub fn parse_rate(text: &str) -> Result<Option<u64>, String> {
             "`{text}` is no rate: bytes a second such as 500K or 2.5M, or off"
         )),
     }
+}
+
+/// An amount of memory as typed: `64M`, `1.5G`, with or without `B` or `iB`. As memory is sold, a K
+/// is 1024 bytes here.
+pub fn parse_memory(text: &str) -> Result<u64, String> {
+    let lower = text.to_ascii_lowercase();
+    let plain = lower.trim_end_matches('b').trim_end_matches('i');
+    match number(plain, 1024.0) {
+        Some(bytes) if (1_048_576.0..1e15).contains(&bytes) => Ok(bytes as u64),
+        Some(_) => Err("from 1M (1 MiB) on".into()),
+        None => Err("write an amount such as 64M or 1G".into()),
+    }
+}
+
+/// A number that may end in k, m or g: once, twice or three times `step`.
+fn number(text: &str, step: f64) -> Option<f64> {
+    let (number, power) = match text.char_indices().next_back()? {
+        (at, 'k') => (&text[..at], 1),
+        (at, 'm') => (&text[..at], 2),
+        (at, 'g') => (&text[..at], 3),
+        _ => (text, 0),
+    };
+    let number: f64 = number.trim_end().parse().ok()?;
+    Some(number * step.powi(power))
 }
 
 #[cfg(test)]
@@ -107,6 +120,21 @@ mod tests {
         }
         for text in ["", "fast", "-5M", "K", "1", "9e99", "nan", "5MM"] {
             assert!(parse_rate(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn amounts_of_memory_are_read_as_people_write_them() {
+        for (text, bytes) in [
+            ("64M", 64 << 20),
+            ("64 MiB", 64 << 20),
+            ("1.5gb", 3 << 29),
+            ("1048576", 1 << 20),
+        ] {
+            assert_eq!(parse_memory(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "much", "-64M", "64", "1K", "inf", "nan", "M"] {
+            assert!(parse_memory(text).is_err(), "{text}");
         }
     }
 }

@@ -169,6 +169,9 @@ impl Torrent {
         if let Some(peer) = self.peers.get_mut(&conn) {
             peer.saved += 1;
             peer.active = now;
+            peer.working_since = now;
+            peer.is_slow = false;
+            self.waiting.piece_came();
         }
         let new = !self.have().has(piece);
         self.forget_job(conn, piece);
@@ -310,25 +313,43 @@ impl Torrent {
 
     /// Gives a connection as many piece jobs as it shall have in hand.
     pub(super) fn fill(&mut self, now: Instant, conn: ConnId, effects: &mut Vec<Effect>) {
-        let its_turn = self.is_its_turn(now, conn);
-        let Some(peer) = self.peers.get_mut(&conn) else {
-            return;
-        };
-        if !peer.is_source || peer.chokes_us || peer.snubbed || peer.useful == 0 || !its_turn {
+        if !self.can_fetch(now, conn) {
             return;
         }
-        let target = match self.fair {
-            Some(_) => 1,
-            None => jobs_in_hand(&self.layout, peer.rate_from.bytes_per_second()),
-        };
-        while peer.jobs.len() < target {
+        while self.shall_have_more(conn) && self.may_borrow(conn) {
+            let Some(peer) = self.peers.get_mut(&conn) else {
+                break;
+            };
             let Some(piece) = next_piece(now, conn, peer, &mut self.picker) else {
                 break;
             };
             log::trace!(target: "hop", "piece {piece}: picked for connection {conn}");
+            if peer.jobs.is_empty() {
+                peer.working_since = now;
+            }
             peer.jobs.push(piece);
+            self.waiting.budget.lend(self.layout.piece_size(piece));
             effects.push(Effect::Fetch { conn, piece });
         }
+    }
+
+    /// Whether a connection would do a piece job now.
+    pub(super) fn can_fetch(&self, now: Instant, conn: ConnId) -> bool {
+        let can =
+            |peer: &Peer| peer.is_source && !peer.chokes_us && !peer.snubbed && peer.useful > 0;
+        self.peers.get(&conn).is_some_and(can) && self.is_its_turn(now, conn)
+    }
+
+    /// Whether a connection has fewer piece jobs than it shall have.
+    fn shall_have_more(&self, conn: ConnId) -> bool {
+        let Some(peer) = self.peers.get(&conn) else {
+            return false;
+        };
+        let target = match self.fair {
+            Some(_) => 1,
+            None => jobs_in_hand(&self.layout, peer.rate_from.bytes_per_second()),
+        };
+        peer.jobs.len() < target
     }
 }
 

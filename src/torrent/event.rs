@@ -77,6 +77,8 @@ pub enum Event {
     Calling {
         calling: bool,
     },
+    /// There is room in the budget for what a connection of this torrent waits for.
+    MemoryFreed,
     /// Time has passed: comes several times a second, after the traffic.
     Tick,
 }
@@ -84,12 +86,12 @@ pub enum Event {
 /// What to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// Give the connection this piece job.
+    /// Give the connection this piece job, and the room in the budget that was found for it.
     Fetch {
         conn: ConnId,
         piece: PieceIndex,
     },
-    /// The connection shall forget this piece job: somebody else was faster.
+    /// The connection shall forget this piece job: somebody else was faster, or needs the memory.
     Cancel {
         conn: ConnId,
         piece: PieceIndex,

@@ -7,6 +7,7 @@ use sha1::{Digest, Sha1};
 
 use super::id::PieceHash;
 use super::layout::{BLOCK, Block, PieceIndex};
+use super::loan::Loan;
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum BlockState {
@@ -28,15 +29,16 @@ pub struct Fetch {
     requested: u32,
     /// The first block that may still be `Missing`.
     next: u32,
-    /// Empty until the first block comes: a job in reserve takes no memory.
-    buffer: Vec<u8>,
+    /// `None` while a block is being read into it.
+    place: Option<Loan>,
     hasher: Sha1,
     hashed: u32,
 }
 
 impl Fetch {
-    /// A piece of `size` bytes of which nothing has come.
-    pub fn new(piece: PieceIndex, size: u32) -> Fetch {
+    /// A piece of which nothing has come. Its bytes have their place in `loan`, and are as many.
+    pub fn new(piece: PieceIndex, loan: Loan) -> Fetch {
+        let size = loan.size();
         Fetch {
             piece,
             size,
@@ -44,7 +46,7 @@ impl Fetch {
             received: 0,
             requested: 0,
             next: 0,
-            buffer: Vec::new(),
+            place: Some(loan),
             hasher: Sha1::new(),
             hashed: 0,
         }
@@ -109,21 +111,15 @@ impl Fetch {
         self.wants(block) && self.blocks[nth] == BlockState::Requested
     }
 
-    /// Lends out the buffer that a block is to be read into; [`Fetch::received`] takes it back.
-    /// The first time it is made of `spare`, which may be empty.
-    pub fn lend_buffer(&mut self, spare: &mut Vec<u8>) -> Vec<u8> {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        if buffer.is_empty() {
-            buffer = std::mem::take(spare);
-        }
-        buffer.resize(self.size as usize, 0);
-        buffer
+    /// Hands out what a block is to be read into; [`Fetch::received`] takes it back. `None` if it is
+    /// out.
+    pub fn take_place(&mut self) -> Option<Loan> {
+        self.place.take()
     }
 
-    /// Takes the buffer back, with a wanted block in its place.
-    pub fn received(&mut self, block: Block, buffer: Vec<u8>) {
-        debug_assert!(self.wants(block) && buffer.len() == self.size as usize);
-        self.buffer = buffer;
+    /// Takes the piece's place back, with a wanted block in it.
+    pub fn received(&mut self, block: Block, place: Loan) {
+        debug_assert!(self.wants(block) && place.bytes().len() == self.size as usize);
         let state = &mut self.blocks[(block.begin / BLOCK) as usize];
         if *state == BlockState::Requested {
             self.requested -= 1;
@@ -133,16 +129,18 @@ impl Fetch {
         if block.begin == self.hashed {
             let end = block.begin + block.length;
             self.hasher
-                .update(&self.buffer[block.begin as usize..end as usize]);
+                .update(&place.bytes()[block.begin as usize..end as usize]);
             self.hashed = end;
         }
+        self.place = Some(place);
     }
 
     /// The complete piece and its hash.
-    pub fn finish(mut self) -> (Vec<u8>, PieceHash) {
+    pub fn finish(mut self) -> (Loan, PieceHash) {
         debug_assert!(self.is_complete());
-        self.hasher.update(&self.buffer[self.hashed as usize..]);
-        (self.buffer, PieceHash(self.hasher.finalize().into()))
+        let place = self.place.expect("the last block has brought it back");
+        self.hasher.update(&place.bytes()[self.hashed as usize..]);
+        (place, PieceHash(self.hasher.finalize().into()))
     }
 
     fn block(&self, nth: u32) -> Block {
@@ -166,7 +164,7 @@ mod tests {
         let layout = Layout::single("x".into(), 40_000, 1 << 20).unwrap();
         let piece = layout.piece(0).unwrap();
         for order in [[0, 1, 2], [0, 2, 1], [2, 1, 0], [1, 0, 2]] {
-            let mut fetch = Fetch::new(piece, 40_000);
+            let mut fetch = Fetch::new(piece, Loan::uncounted(40_000));
             let blocks: Vec<Block> = std::iter::from_fn(|| fetch.request()).collect();
             assert_eq!(
                 blocks.iter().map(|b| b.length).collect::<Vec<_>>(),
@@ -175,28 +173,29 @@ mod tests {
             for nth in order {
                 let block = blocks[nth];
                 assert!(fetch.wants(block));
-                let mut buffer = fetch.lend_buffer(&mut Vec::new());
+                let mut place = fetch.take_place().expect("nobody has it");
                 let range = block.begin as usize..(block.begin + block.length) as usize;
-                buffer[range.clone()].copy_from_slice(&content[range]);
-                fetch.received(block, buffer);
+                place.bytes_mut()[range.clone()].copy_from_slice(&content[range]);
+                fetch.received(block, place);
                 assert!(!fetch.wants(block), "not twice");
             }
             assert!(fetch.is_complete());
             assert_eq!(fetch.requested(), 0);
-            let (bytes, hash) = fetch.finish();
+            let (place, hash) = fetch.finish();
             assert_eq!(hash, PieceHash::of(&content));
-            assert!(bytes == content);
+            assert!(place.bytes() == content);
         }
     }
 
     #[test]
     fn a_choke_makes_requests_void_and_keeps_what_came() {
         let layout = Layout::single("x".into(), 40_000, 1 << 20).unwrap();
-        let mut fetch = Fetch::new(layout.piece(0).unwrap(), 40_000);
+        let mut fetch = Fetch::new(layout.piece(0).unwrap(), Loan::uncounted(40_000));
         let first = fetch.request().unwrap();
         fetch.request().unwrap();
-        let buffer = fetch.lend_buffer(&mut Vec::new());
-        fetch.received(first, buffer);
+        let mut place = fetch.take_place().unwrap();
+        place.bytes_mut();
+        fetch.received(first, place);
         fetch.forget_requests();
         assert_eq!(fetch.outstanding().count(), 0);
         assert_eq!(std::iter::from_fn(|| fetch.request()).count(), 2);
@@ -206,7 +205,7 @@ mod tests {
     fn odd_blocks_are_not_wanted() {
         let layout = Layout::single("x".into(), 40_000, 1 << 20).unwrap();
         let piece = layout.piece(0).unwrap();
-        let fetch = Fetch::new(piece, 40_000);
+        let fetch = Fetch::new(piece, Loan::uncounted(40_000));
         for (begin, length) in [(1, 16384), (0, 16383), (32768, 16384), (49152, 1)] {
             assert!(
                 !fetch.wants(Block {

@@ -200,6 +200,11 @@ impl Layout {
         (0..self.pieces).map(PieceIndex)
     }
 
+    /// The size of the longest piece that there is, in bytes.
+    pub fn longest_piece(&self) -> u32 {
+        self.total.min(self.piece_length.into()) as u32
+    }
+
     /// In bytes.
     pub fn piece_size(&self, piece: PieceIndex) -> u32 {
         let rest = self.total - self.piece_offset(piece);

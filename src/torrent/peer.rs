@@ -28,6 +28,10 @@ pub(super) struct Peer {
     /// The piece jobs in its hands.
     pub jobs: Vec<PieceIndex>,
     pub snubbed: bool,
+    /// When it was given its first job, or brought its last piece.
+    pub working_since: Instant,
+    /// Others needed its memory before it brought a piece. It is better again when it brings one.
+    pub is_slow: bool,
     /// When it last sent something, was given work, or unchoked us.
     pub active: Instant,
     pub downloaded: u64,
@@ -56,6 +60,8 @@ impl Peer {
             saved: 0,
             jobs: Vec::new(),
             snubbed: false,
+            working_since: now,
+            is_slow: false,
             active: now,
             downloaded: 0,
             uploaded: 0,

@@ -15,6 +15,7 @@ use std::time::Instant;
 
 use super::fetch::Fetch;
 use super::layout::{Block, Layout, PieceIndex};
+use super::loan::Loan;
 use super::pipeline::Pipeline;
 
 /// How many blocks that we did not ask for a peer may send beyond those that we cancelled or
@@ -23,8 +24,8 @@ const STRAY_BLOCKS: u32 = 64;
 
 /// What to do with a block whose header has come.
 pub enum Arriving {
-    /// Read it into its place in `buffer`, then call [`Session::arrived`].
-    Wanted { block: Block, buffer: Vec<u8> },
+    /// Read it into `place`, which is the whole piece's, then call [`Session::arrived`].
+    Wanted { block: Block, place: Loan },
     /// Read it and throw it away.
     Unwanted,
 }
@@ -58,8 +59,6 @@ pub struct Session {
     pipeline: Pipeline,
     /// Blocks not asked for any more that may still come.
     strays: u32,
-    /// The buffer of the last complete piece: its memory serves the next one.
-    spare: Vec<u8>,
 }
 
 impl Session {
@@ -71,17 +70,16 @@ impl Session {
             choked: true,
             pipeline,
             strays: STRAY_BLOCKS,
-            spare: Vec::new(),
         }
     }
 
-    /// One more piece to fetch after those that are under way.
-    pub fn take_job(&mut self, piece: PieceIndex) {
+    /// One more piece to fetch after those that are under way, and the room for it.
+    pub fn take_job(&mut self, piece: PieceIndex, loan: Loan) {
+        debug_assert_eq!(loan.size(), self.layout.piece_size(piece));
         if self.fetches.is_empty() {
             self.pipeline.rested();
         }
-        self.fetches
-            .push_back(Fetch::new(piece, self.layout.piece_size(piece)));
+        self.fetches.push_back(Fetch::new(piece, loan));
         log::trace!(target: "hop", "piece {piece}: the connection has the job");
     }
 
@@ -107,11 +105,9 @@ impl Session {
     /// A block's header has come.
     pub fn arriving(&mut self, index: u32, begin: u32, length: u32) -> Result<Arriving, Violation> {
         let block = self.block(index, begin, length)?;
-        match self.fetches.iter_mut().find(|fetch| fetch.wants(block)) {
-            Some(fetch) => Ok(Arriving::Wanted {
-                block,
-                buffer: fetch.lend_buffer(&mut self.spare),
-            }),
+        let wanting = self.fetches.iter_mut().find(|fetch| fetch.wants(block));
+        match wanting.and_then(Fetch::take_place) {
+            Some(place) => Ok(Arriving::Wanted { block, place }),
             None if self.strays == 0 => Err(Violation::Unrequested),
             None => {
                 self.strays -= 1;
@@ -120,22 +116,17 @@ impl Session {
         }
     }
 
-    /// A wanted block is in its place in `buffer`. Returns the piece if that was its last block.
-    pub fn arrived(&mut self, now: Instant, block: Block, buffer: Vec<u8>) -> Option<Fetch> {
+    /// A wanted block is in its place. Returns the piece if that was its last block.
+    pub fn arrived(&mut self, now: Instant, block: Block, place: Loan) -> Option<Fetch> {
         self.pipeline.received(now, block.length);
         // It may have been cancelled while the block was being read.
         let at = self.fetches.iter().position(|fetch| fetch.wants(block))?;
-        self.fetches[at].received(block, buffer);
+        self.fetches[at].received(block, place);
         if self.fetches[at].is_complete() {
             self.fetches.remove(at)
         } else {
             None
         }
-    }
-
-    /// A piece was written, or thrown away: its buffer can serve the next one.
-    pub fn recycle(&mut self, buffer: Vec<u8>) {
-        self.spare = buffer;
     }
 
     /// Somebody else was faster. Returns the requests to cancel on the wire.
@@ -208,10 +199,17 @@ mod tests {
         (Session::new(Arc::new(layout)), pieces)
     }
 
+    fn take_job(session: &mut Session, piece: PieceIndex) {
+        session.take_job(piece, Loan::uncounted(session.layout.piece_size(piece)));
+    }
+
     fn deliver(session: &mut Session, block: Block) -> Option<Fetch> {
         let (index, begin, length) = (block.piece.as_u32(), block.begin, block.length);
         match session.arriving(index, begin, length).unwrap() {
-            Arriving::Wanted { block, buffer } => session.arrived(Instant::now(), block, buffer),
+            Arriving::Wanted { block, mut place } => {
+                place.bytes_mut();
+                session.arrived(Instant::now(), block, place)
+            }
             Arriving::Unwanted => None,
         }
     }
@@ -219,7 +217,7 @@ mod tests {
     #[test]
     fn a_piece_comes_block_by_block() {
         let (mut session, pieces) = session();
-        session.take_job(pieces[1]);
+        take_job(&mut session, pieces[1]);
         assert!(session.requests().is_empty(), "still choked");
         session.unchoked();
         let mut asked: VecDeque<Block> = session.requests().into();
@@ -241,8 +239,8 @@ mod tests {
     fn the_next_job_is_asked_for_before_the_last_one_is_complete() {
         let (mut session, pieces) = session();
         session.unchoked();
-        session.take_job(pieces[0]);
-        session.take_job(pieces[1]);
+        take_job(&mut session, pieces[0]);
+        take_job(&mut session, pieces[1]);
         let mut asked: VecDeque<Block> = session.requests().into();
         while let Some(block) = asked.pop_front() {
             let done = deliver(&mut session, block).is_some();
@@ -258,7 +256,7 @@ mod tests {
     fn a_choke_keeps_the_job_and_an_unchoke_goes_on() {
         let (mut session, pieces) = session();
         session.unchoked();
-        session.take_job(pieces[0]);
+        take_job(&mut session, pieces[0]);
         let asked = session.requests();
         deliver(&mut session, asked[0]);
         session.choked();
@@ -277,7 +275,7 @@ mod tests {
     fn a_cancelled_piece_may_still_arrive() {
         let (mut session, pieces) = session();
         session.unchoked();
-        session.take_job(pieces[0]);
+        take_job(&mut session, pieces[0]);
         let asked = session.requests();
         assert_eq!(session.cancel(pieces[0]), asked);
         for _ in 0..16 + STRAY_BLOCKS {
@@ -296,21 +294,21 @@ mod tests {
     fn a_piece_cancelled_while_its_block_is_read_is_dropped() {
         let (mut session, pieces) = session();
         session.unchoked();
-        session.take_job(pieces[0]);
+        take_job(&mut session, pieces[0]);
         let asked = session.requests();
-        let Ok(Arriving::Wanted { block, buffer }) = session.arriving(0, 0, BLOCK) else {
+        let Ok(Arriving::Wanted { block, place }) = session.arriving(0, 0, BLOCK) else {
             panic!("wanted");
         };
         assert_eq!(block, asked[0]);
         session.cancel(pieces[0]);
-        assert!(session.arrived(Instant::now(), block, buffer).is_none());
+        assert!(session.arrived(Instant::now(), block, place).is_none());
     }
 
     #[test]
     fn a_reject_gives_the_job_back_once() {
         let (mut session, pieces) = session();
         session.unchoked();
-        session.take_job(pieces[2]);
+        take_job(&mut session, pieces[2]);
         session.requests();
         assert_eq!(
             session.rejected(2, 0, BLOCK),

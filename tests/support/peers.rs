@@ -22,6 +22,7 @@ use mini_bittorrent::peer::{self, Peer};
 use mini_bittorrent::shell::interrupt::Interrupt;
 use mini_bittorrent::shell::listing;
 use mini_bittorrent::shell::peer_shell::PeerShell;
+use mini_bittorrent::torrent::metainfo::Metainfo;
 use mini_bittorrent::tracker::{self, Tracker};
 
 pub fn any_port() -> SocketAddr {
@@ -437,13 +438,18 @@ pub fn all_logged(part: &str) -> String {
     with.cloned().collect::<Vec<_>>().join("\n")
 }
 
-/// The bytes of a torrent of this file that names these trackers.
-pub fn torrent_of(file: &Path, trackers: &[String]) -> Vec<u8> {
+/// A torrent of this file.
+pub fn made_of(file: &Path, wish: Wish) -> Metainfo {
     let pool = HashPool::new().unwrap();
     let (done, made) = mpsc::channel();
     let on_done = move |result| drop(done.send(result));
-    make_torrent(&pool, Arc::default(), file, Wish::default(), on_done).unwrap();
-    let mut metainfo = made.recv_timeout(PATIENCE).unwrap().unwrap().metainfo;
+    make_torrent(&pool, Arc::default(), file, wish, on_done).unwrap();
+    made.recv_timeout(PATIENCE).unwrap().unwrap().metainfo
+}
+
+/// The bytes of a torrent of this file that names these trackers.
+pub fn torrent_of(file: &Path, trackers: &[String]) -> Vec<u8> {
+    let mut metainfo = made_of(file, Wish::default());
     metainfo.trackers = trackers.iter().map(|url| vec![url.clone()]).collect();
     metainfo.to_bytes()
 }

@@ -4,8 +4,6 @@ use std::io::{self, Read};
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use crossbeam_channel::{Sender, TrySendError};
-
 use crate::peer::channel::Source;
 use crate::storage::StorageError;
 use crate::torrent::Event;
@@ -17,11 +15,12 @@ use crate::wire::codec::{self, PIECE_HEADER, PIECE_ID};
 use crate::wire::extension::{self, ExtendedHandshake};
 use crate::wire::message::{BlockRequest, Message};
 
+use super::orders::{Orders, TooSlow};
 use super::{Link, Order, Reason, Report};
 
 struct Reader<'a> {
     link: &'a Link,
-    orders: &'a Sender<Order>,
+    orders: &'a Orders,
     input: Source,
     /// The peer has said that it has everything, or nothing.
     has_all: bool,
@@ -29,7 +28,7 @@ struct Reader<'a> {
 }
 
 /// Reads until the connection ends.
-pub fn run(link: &Link, input: Source, orders: &Sender<Order>) -> Reason {
+pub fn run(link: &Link, input: Source, orders: &Orders) -> Reason {
     let mut reader = Reader {
         link,
         orders,
@@ -92,14 +91,14 @@ impl Reader<'_> {
                 )?;
                 None
             }
-            Arriving::Wanted { block, mut buffer } => {
-                let place = block.begin as usize..(block.begin + block.length) as usize;
-                self.input.read_exact(&mut buffer[place])?;
+            Arriving::Wanted { block, mut place } => {
+                let range = block.begin as usize..(block.begin + block.length) as usize;
+                self.input.read_exact(&mut place.bytes_mut()[range])?;
                 log::trace!(target: "hop", "piece {index}: block {begin} came");
                 self.link
                     .session
                     .lock()
-                    .arrived(Instant::now(), block, buffer)
+                    .arrived(Instant::now(), block, place)
             }
         };
         self.link
@@ -118,7 +117,7 @@ impl Reader<'_> {
     fn piece_complete(&mut self, fetch: Fetch) {
         let shared = &self.link.shared;
         let (conn, piece) = (self.link.conn, fetch.piece());
-        let (bytes, hash) = fetch.finish();
+        let (place, hash) = fetch.finish();
         if hash != shared.metainfo.piece_hash(piece) {
             log::trace!(target: "hop", "piece {piece}: wrong hash");
             self.link
@@ -126,10 +125,11 @@ impl Reader<'_> {
             return;
         }
         log::trace!(target: "hop", "piece {piece}: the hash is right");
-        match shared
-            .storage
-            .write(shared.metainfo.layout.piece_offset(piece), &bytes)
-        {
+        let offset = shared.metainfo.layout.piece_offset(piece);
+        let written = shared.storage.write(offset, place.bytes());
+        // Its room is free before the engine hears of the piece, and gives the next job.
+        drop(place);
+        match written {
             Ok(()) => {
                 log::trace!(target: "hop", "piece {piece}: on disk");
                 self.link
@@ -144,7 +144,6 @@ impl Reader<'_> {
                 }
             }
         }
-        self.link.session.lock().recycle(bytes);
     }
 
     fn send_requests(&self) -> Result<(), Reason> {
@@ -156,13 +155,9 @@ impl Reader<'_> {
         }
     }
 
-    /// Hands an order to our writer. A full channel means that the peer keeps asking and does
-    /// not read; after a closed one the connection ends by itself.
+    /// Hands an order to our writer. If that has too many, the peer keeps asking and does not read.
     fn order(&self, order: Order) -> Result<(), Reason> {
-        match self.orders.try_send(order) {
-            Err(TrySendError::Full(_)) => Err(Reason::Flood),
-            Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
-        }
+        self.orders.send(order).map_err(|TooSlow| Reason::Flood)
     }
 
     fn understand(&mut self, message: Message) -> Result<(), Reason> {

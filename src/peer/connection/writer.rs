@@ -77,10 +77,10 @@ impl Writer<'_> {
 
     fn carry_out(&mut self, order: Order) {
         match order {
-            Order::Fetch(piece) => {
+            Order::Fetch(piece, loan) => {
                 let blocks = {
                     let mut session = self.link.session.lock();
-                    session.take_job(piece);
+                    session.take_job(piece, loan);
                     session.requests()
                 };
                 self.request(&blocks);

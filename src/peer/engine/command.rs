@@ -14,7 +14,7 @@ use crate::peer::connection::Shared;
 use crate::peer::disk::DiskJob;
 use crate::peer::hashing::{HashOutcome, Purpose};
 use crate::peer::managed::{Beginning, Managed, State, Wish};
-use crate::peer::view::{CallOutcome, PeerRow, TorrentView};
+use crate::peer::view::{CallOutcome, News, PeerRow, TorrentView};
 use crate::storage::{Storage, StorageError};
 use crate::torrent::bitfield::Bitfield;
 use crate::torrent::id::{ConnId, FileHash, InfoHash};
@@ -281,6 +281,7 @@ impl Engine {
             have: RwLock::new(have.clone()),
             engine: self.to_self.clone(),
             limits: self.limits.clone(),
+            memory: self.memory.clone(),
             membership: self.membership.clone(),
         });
         let check_number = self.next_check();
@@ -300,6 +301,7 @@ impl Engine {
         torrent.born = ConnId(self.next_conn);
         torrent.pause_after_check = paused && check;
         log::trace!(target: "hop", "{}: the engine has it", torrent.name());
+        self.tell_if_slow_for_want_of_memory(&torrent);
         let is_of_group = torrent.gate().is_some();
         self.torrents.insert(info_hash, torrent);
         if is_of_group {
@@ -319,6 +321,20 @@ impl Engine {
             self.write_record(torrent, false);
         }
         Ok(())
+    }
+
+    /// Who has chosen a small budget shall know what follows from it.
+    fn tell_if_slow_for_want_of_memory(&self, torrent: &Managed) {
+        let piece = torrent.shared.metainfo.layout.longest_piece();
+        if !torrent.torrent.is_complete() && u64::from(piece) > self.memory.limit() {
+            let text = format!(
+                "{}: its pieces of {:.1} MiB are longer than --memory allows, so they are fetched one \
+                 at a time",
+                torrent.name(),
+                f64::from(piece) / 1_048_576.0
+            );
+            self.news.send(News::Notice(text)).ok();
+        }
     }
 
     pub(super) fn start_check(
@@ -407,6 +423,7 @@ impl Engine {
             have: RwLock::new(Bitfield::none(layout.pieces())),
             engine: old.engine.clone(),
             limits: old.limits.clone(),
+            memory: old.memory.clone(),
             membership: old.membership.clone(),
         });
         let check = self.next_check();

@@ -11,11 +11,14 @@ use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
 mod compare {
+    pub mod announces;
     pub mod bare;
     pub mod client;
     pub mod document;
     pub mod figures;
     pub mod hashing;
+    pub mod idle;
+    pub mod load;
     pub mod long_way;
     pub mod memory;
     pub mod metadata;
@@ -28,6 +31,7 @@ mod compare {
     pub mod settings;
     pub mod start;
     pub mod swarm;
+    pub mod trackers;
     pub mod transfers;
     pub mod visitor;
 }

@@ -2,7 +2,7 @@
 //!
 //! | thread | owns | waits on | stops when |
 //! |---|---|---|---|
-//! | `accept` | the listening socket, the crew | `accept` | flag, then a connection to itself |
+//! | `accept` | the listening socket, the crew; clients that need no waiting | `accept` | flag, then a connection to itself |
 //! | `conn-N` | one client, from its first byte to its last | `read` | its socket is shut down |
 //! | `store` | the file with the facts | its channel of changes | a message |
 //! | `sync-N` | the connection to tracker N | news for it | flag, or another list |
@@ -18,6 +18,7 @@
 pub mod accept;
 pub mod account_door;
 pub mod ask_door;
+pub mod at_once;
 pub mod batch_door;
 pub mod classic_door;
 pub mod client;

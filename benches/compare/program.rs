@@ -6,7 +6,10 @@ use std::process::{Command, ExitCode};
 
 use super::report::Section;
 use super::settings::Settings;
-use super::{bare, document, hashing, memory, metadata, network, picker, report, start, transfers};
+use super::{
+    announces, bare, document, hashing, idle, load, memory, metadata, network, picker, report,
+    start, transfers,
+};
 
 /// Set in the network of its own.
 const INSIDE: &str = "MINI_BENCH_NETWORK";
@@ -29,13 +32,17 @@ const SCENARIOS: &[(&str, Scenario)] = &[
     ("picker", picker::run),
     ("metadata", metadata::run),
     ("memory", memory::run),
+    ("announce", announces::announce),
+    ("clients", announces::clients),
+    ("idle", idle::idle),
 ];
 
 pub fn main() -> ExitCode {
     let mut words: Vec<String> = std::env::args().skip(1).collect();
     // cargo says so.
     words.retain(|word| word != "--bench");
-    match bare::role(&words).unwrap_or_else(|| run(&words)) {
+    let role = bare::role(&words).or_else(|| load::role(&words));
+    match role.unwrap_or_else(|| run(&words)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{error}");
@@ -96,14 +103,16 @@ fn run(words: &[String]) -> Result<(), String> {
     }
 }
 
-/// Runs this program once more in a network of its own. Returns only why it cannot.
+/// Runs this program once more in a network of its own, with as many descriptors as it may have:
+/// ten thousand clients need one each. Returns only why it cannot.
 fn run_inside(words: &[String]) -> String {
     let this = match std::env::current_exe() {
         Ok(this) => this,
         Err(error) => return error.to_string(),
     };
-    let error = Command::new("unshare")
-        .args(["--net", "--map-root-user"])
+    let script = "ulimit -n $(ulimit -Hn); exec unshare --net --map-root-user \"$@\"";
+    let error = Command::new("sh")
+        .args(["-c", script, "sh"])
         .arg(this)
         .args(words)
         .env(INSIDE, "1")

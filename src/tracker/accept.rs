@@ -1,4 +1,4 @@
-//! The thread `accept`: gives every client its thread, or a refusal.
+//! The thread `accept`: gives every client its answer, its thread, or a refusal.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -7,6 +7,7 @@ use crate::runtime::listener::Listener;
 use crate::runtime::stream::Stream;
 use crate::runtime::workers::Workers;
 
+use super::at_once::{self, Answered};
 use super::client;
 use super::state::State;
 
@@ -35,6 +36,14 @@ fn admit(
     socket: TcpStream,
     from: SocketAddr,
 ) -> std::io::Result<()> {
+    match at_once::answer(state, &socket, from) {
+        Ok(Answered::Now) => return Ok(()),
+        Ok(Answered::NotYet) => {}
+        Err(error) => {
+            log::debug!(target: "accept", "{from}: {error}");
+            return Ok(());
+        }
+    }
     let config = &state.config;
     let stop = state.stop.clone();
     let stream = Stream::new(socket, stop, config.poll, config.first_byte)?;

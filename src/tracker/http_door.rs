@@ -72,6 +72,25 @@ pub fn serve(
     }
 }
 
+/// The answer to what `bytes` are, if they are one whole announce or scrape of a client that goes
+/// then, and it is short: at most 4 KiB with peers, 8 KiB with counts.
+pub fn answer_at_once(state: &State, from: SocketAddr, bytes: &[u8]) -> Option<Vec<u8>> {
+    let head = Head::parse(bytes).ok()??;
+    let is_short = match head.path {
+        "/announce" => head
+            .query
+            .split('&')
+            .any(|parameter| parameter == "compact=1"),
+        path => path == "/scrape",
+    };
+    if head.after != After::Close || head.length != bytes.len() || !is_short {
+        return None;
+    }
+    state.counters.request();
+    let (status, content_type, body) = answer(state, from, &head);
+    Some(response(status, content_type, head.after, &body))
+}
+
 fn read_some(stream: &mut Channel, buffer: &mut Vec<u8>) -> io::Result<usize> {
     let had = buffer.len();
     buffer.resize((had + READ_AT_ONCE).min(MAX_HEAD), 0);

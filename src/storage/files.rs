@@ -262,7 +262,7 @@ impl FileStorage {
         }
         let path = self.path_of(&place.root, file);
         if let Some(inside) = &place.inside {
-            refuse_outside(&path, inside)?;
+            refuse_outside(&path, &place.root, inside)?;
         }
         // What must not be written may be right as it is: it can be read, and a write is refused.
         let writable = place.seal.is_none() && !disk::is_for_reading(&path);
@@ -397,8 +397,13 @@ fn occupied(path: &Path, what: &str) -> StorageError {
     }
 }
 
-/// Follows all links: the end must lie in the folder `inside`.
-fn refuse_outside(path: &Path, inside: &Path) -> Result<(), StorageError> {
+/// Follows all links: the end must lie in the folder `inside`, which is where `root` leads to.
+fn refuse_outside(path: &Path, root: &Path, inside: &Path) -> Result<(), StorageError> {
+    // Nearly always there is none, and that is seen sooner than where each folder above leads to.
+    let mut way = path.ancestors().take_while(|at| at.starts_with(root));
+    if !way.any(|at| fs::symlink_metadata(at).is_ok_and(|there| there.is_symlink())) {
+        return Ok(());
+    }
     let real = disk::real_path(path).map_err(|error| StorageError::io(path, "look at", error))?;
     match real.starts_with(inside) {
         true => Ok(()),

@@ -74,7 +74,7 @@ impl FileStorage {
             let path = self.path_of(root, i);
             let folder = disk::parent(&path);
             if folder != checked {
-                self.make_folder_inside(folder, &inside)?;
+                self.make_folder_inside(folder, root, &inside)?;
                 checked = folder.to_path_buf();
             }
             self.create_file(&path, file.length, is_new)?;
@@ -113,14 +113,19 @@ impl FileStorage {
     }
 
     /// Makes the missing folders one by one, so that none is made through a link that leads out.
-    fn make_folder_inside(&self, folder: &Path, inside: &Path) -> Result<(), StorageError> {
+    fn make_folder_inside(
+        &self,
+        folder: &Path,
+        root: &Path,
+        inside: &Path,
+    ) -> Result<(), StorageError> {
         let mut missing = Vec::new();
         let mut at = folder;
         while fs::symlink_metadata(at).is_err() {
             missing.push(at);
             at = disk::parent(at);
         }
-        refuse_outside(at, inside)?;
+        refuse_outside(at, root, inside)?;
         while let Some(next) = missing.pop() {
             match fs::create_dir(next) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {

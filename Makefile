@@ -9,6 +9,11 @@ DOWNLOAD = download
 # The folder of a batch run, and where the page about it goes, if it is wanted.
 DIR     ?=
 REPORT  ?=
+# Debian's packages of whom `make bench` compares with, and of what it needs itself.
+BENCH_TOOLS = aria2 transmission-daemon opentracker mktorrent iproute2
+# A look instead of the whole `make bench`; which scenarios, if not all.
+QUICK   ?=
+ONLY    ?=
 # Clients of the batch run that `make bench-batch` measures.
 CLIENTS  = 200
 # What of the upload folder is shared with everybody: off, files or folders.
@@ -26,7 +31,7 @@ ROUNDS   = 10
 
 BIN = $(or $(CARGO_TARGET_DIR),target)/release
 
-.PHONY: help tracker peer menu demo swarm test check fuzz torture bench bench-hot bench-noise bench-sync bench-batch windows test-windows test-mixed build cargo
+.PHONY: help tracker peer menu demo swarm test check fuzz torture bench bench-tools bench-hot bench-noise bench-sync bench-batch windows test-windows test-mixed build cargo
 
 help:
 	@echo "make tracker   build the tracker and start it     INFO=$(INFO) N=$(N)"
@@ -41,7 +46,9 @@ help:
 	@echo "make test-windows   the tests as Windows programs, under Wine   TESTS=$(TESTS)"
 	@echo "make test-mixed     swarms of Linux's and Windows' programs together   ROUNDS=$(ROUNDS)"
 	@echo "make torture   several trackers killed, paused and cut off at random, then a proof that nothing is lost   SECONDS=$(SECONDS) SEED=$(SEED)"
-	@echo "make bench     all that is measured:"
+	@echo "make bench     ours beside aria2, Transmission, opentracker and mktorrent; writes docs/BENCHMARKS.md: half an hour"
+	@echo "               QUICK=1: a look, two minutes; ONLY='small-files idle': these alone; neither writes"
+	@echo "make bench-tools   installs those four, on Debian"
 	@echo "make bench-hot     the functions that run most often, each by itself"
 	@echo "make bench-noise   how fast a group's file travels, compared with a public one"
 	@echo "make bench-sync    how fast a tracker catches up with 100,000 facts"
@@ -89,7 +96,12 @@ test-windows:
 test-mixed:
 	@.ci/windows mixed $(ROUNDS)
 
-bench: bench-hot bench-noise bench-sync bench-batch
+bench: cargo
+	cargo bench --locked --bench compare -- $(if $(QUICK),--quick,$(if $(ONLY),,--write)) $(ONLY)
+
+bench-tools:
+	apt-get update -qq
+	apt-get install -y --no-install-recommends $(BENCH_TOOLS)
 
 bench-hot: cargo
 	cargo bench --locked --bench hot

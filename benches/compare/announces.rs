@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::figures::{Figures, in_turns};
 use super::load::Connections;
 use super::plot::{Line, Plot};
-use super::report::{Section, Table, number, spread};
+use super::report::{Section, Table, Wanted, number, spread};
 use super::settings::Settings;
 use super::trackers::{Loaded, Program, SWARMS, Tracker};
 
@@ -103,6 +103,36 @@ pub fn announce(settings: &Settings) -> Result<Section, String> {
         ]);
     }
     section.table(&table);
+    let find = |name, connections| {
+        let mut all = contestants.iter().zip(&loads);
+        let is = |it: &Contestant| it.tracker.program == name && it.connections == connections;
+        all.find(|(it, _)| is(it)).map(|(_, loads)| loads)
+    };
+    if let (Some(theirs), Some(each), Some(kept)) = (
+        find(Program::Opentracker, Connections::Each),
+        find(Program::Ours, Connections::Each),
+        find(Program::Ours, Connections::Kept),
+    ) {
+        let rate = |loads: &[Loaded]| figures(loads, |load| load.outcome.rate()).median();
+        let p99 = |loads: &[Loaded]| figures(loads, |load| load.outcome.p99).median();
+        let (rates, p99s) = (rate(each) / rate(theirs), p99(each) / p99(theirs));
+        section.aim(
+            "a connection each, rate / opentracker's",
+            Wanted::AtLeast(1.0),
+            rates,
+        );
+        section.aim(
+            "a connection each, p99 / opentracker's",
+            Wanted::AtMost(1.0),
+            p99s,
+        );
+        let rates = rate(kept) / rate(theirs);
+        section.aim(
+            "kept alive, rate / opentracker's",
+            Wanted::AtLeast(2.0),
+            rates,
+        );
+    }
 
     let mut table = Table::new(["tracker", "peers", "bytes of memory a peer"]);
     let mut memory = |tracker: &Tracker, peers: u32, bytes: f64| {
@@ -111,6 +141,9 @@ pub fn announce(settings: &Settings) -> Result<Section, String> {
     };
     for (tracker, bytes) in trackers.iter().zip(bytes) {
         memory(tracker, PEERS, bytes);
+        if tracker.program == Program::Ours {
+            section.aim("bytes of memory a peer", Wanted::AtMost(200.0), bytes);
+        }
     }
     drop(contestants);
     drop(trackers);

@@ -78,7 +78,7 @@ pub fn check(settings: &Settings) -> Result<Section, String> {
     };
     let clients = Client::all();
     let mut transmission = match clients.contains(&Client::Transmission) {
-        true => Some(Client::Transmission.start(&seat, &[torrent.clone()])?),
+        true => Some(Client::Transmission.start(&seat, std::slice::from_ref(&torrent))?),
         false => None,
     };
     let names: Vec<&str> = clients.iter().map(|client| client.name()).collect();

@@ -9,7 +9,7 @@ use socket2::{Domain, Socket, Type};
 
 use super::figures::Figures;
 use super::load::Connections;
-use super::report::{Section, Table, mib, number, spread};
+use super::report::{Section, Table, Wanted, mib, number, spread};
 use super::settings::Settings;
 use super::trackers::{Program, Tracker};
 
@@ -130,6 +130,10 @@ pub fn idle(settings: &Settings) -> Result<Section, String> {
         let load = tracker.load(Connections::Each, BUSY, PEERS, time)?;
         for (nth, stream) in idle.iter_mut().enumerate().step_by(97) {
             ask(stream, dialect(nth)).map_err(told)?;
+        }
+        if Some(&count) == COUNTS.last() {
+            let resident = tracker.memory("VmRSS:") as f64 / f64::from(1 << 20);
+            section.aim(format!("MiB with {count}"), Wanted::AtMost(300.0), resident);
         }
         table.row([
             count.to_string(),

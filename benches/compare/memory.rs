@@ -14,7 +14,7 @@ use mini_bittorrent::tracker::{self, Tracker};
 
 use super::figures::{Figures, in_turns};
 use super::process::{Process, ours};
-use super::report::{Section, Table, mib, number, spread};
+use super::report::{Section, Table, Wanted, mib, number, spread};
 use super::settings::Settings;
 use super::swarm;
 
@@ -22,7 +22,7 @@ const SEEDS: usize = 50;
 const MIB: u64 = 1 << 20;
 /// What the downloader is told, and what it may take in all, in MiB.
 const BUDGET: u64 = 64;
-const LIMIT: u64 = 96;
+const LIMIT: f64 = 96.0;
 /// In bytes.
 const PIECES: [u32; 2] = [16 << 20, 256 << 10];
 /// How long one download may take.
@@ -78,15 +78,12 @@ pub fn run(settings: &Settings) -> Result<Section, String> {
         ]);
     }
     section.table(&table);
-    let kept = if most <= LIMIT * MIB {
-        "kept"
-    } else {
-        "BROKEN"
-    };
-    section.say(format!(
-        "The limit of {LIMIT} MiB is {kept}: {} MiB at most.",
-        mib(most as f64)
-    ));
+    let most = most as f64 / MIB as f64;
+    section.aim(
+        "MiB of anonymous memory, at most",
+        Wanted::AtMost(LIMIT),
+        most,
+    );
     Ok(section)
 }
 

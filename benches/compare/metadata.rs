@@ -19,7 +19,7 @@ use mini_bittorrent::wire::message::Message;
 
 use super::network::FIRST;
 use super::process::{Process, memory, ours};
-use super::report::{Section, Table, mib, number};
+use super::report::{Section, Table, Wanted, mib, number};
 use super::settings::Settings;
 use super::visitor::Visitor;
 
@@ -46,9 +46,12 @@ pub fn run(settings: &Settings) -> Result<Section, String> {
             fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
             let (now, most) = run_case(&folder, &torrent, complete, peers)?;
             fs::remove_dir_all(&folder).map_err(|error| error.to_string())?;
+            let what = format!("{case}, pieces of {} MiB", piece_length / MIB);
+            let most_mib = most as f64 / f64::from(MIB);
+            section.aim(format!("{what}, MiB"), Wanted::AtMost(LIMIT), most_mib);
             let size = torrent.to_bytes().len() as f64;
             table.row([
-                format!("{case}, pieces of {} MiB", piece_length / MIB),
+                what,
                 number(torrent.layout.pieces().into()),
                 mib(size),
                 mib(now as f64),

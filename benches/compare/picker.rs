@@ -16,7 +16,7 @@ use mini_bittorrent::torrent::{Effect, Event, Torrent};
 
 use super::figures::Figures;
 use super::plot::{Line, Plot};
-use super::report::{Section, Table, number};
+use super::report::{Section, Table, Wanted, number};
 use super::settings::Settings;
 
 const PIECES: [u32; 5] = [1_000, 3_000, 10_000, 30_000, 100_000];
@@ -59,6 +59,21 @@ pub fn run(settings: &Settings) -> Result<Section, String> {
         }
         section.table(&table);
         if case.is_plotted {
+            for line in &lines {
+                if let [(few, first), .., (many, last)] = line.points[..] {
+                    section.aim(
+                        format!(
+                            "{}, {}, cost at {} pieces / at {}",
+                            case.name,
+                            line.name,
+                            number(many),
+                            number(few)
+                        ),
+                        Wanted::AtMost(many.ln() / few.ln()),
+                        last / first,
+                    );
+                }
+            }
             section.plots.push(Plot {
                 name: format!(
                     "picker-{}",

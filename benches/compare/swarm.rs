@@ -55,6 +55,11 @@ impl Outcome {
         self.bytes as f64 / self.transfer / 1e6
     }
 
+    /// MB/s, with the start of the program and all that it does before the first byte.
+    pub fn whole_rate(&self) -> f64 {
+        self.bytes as f64 / self.whole / 1e6
+    }
+
     /// CPU seconds for a GB: of the seeds, of those who fetch.
     pub fn cost(&self) -> [f64; 2] {
         [self.sent_with, self.received_with].map(|seconds| seconds / self.bytes as f64 * 1e9)

@@ -75,7 +75,7 @@ impl Client {
     /// Of a large file only this part is moved by who would take minutes for all of it.
     pub fn part_of(self, bytes: u64) -> u64 {
         match self {
-            Client::Transmission => bytes / 16,
+            Client::Transmission => bytes / 32,
             Client::Ours | Client::Aria2 => bytes,
         }
     }

@@ -45,7 +45,7 @@ pub fn run(settings: &Settings) -> Result<Section, String> {
         contestants.push(Contestant::transmission(settings, &torrent)?);
     }
     contestants.push(Contestant::tracker(settings)?);
-    let rounds = settings.pick(3, 15);
+    let rounds = settings.pick(3, 7);
     let outcomes = in_turns(rounds, &contestants, Contestant::start)?;
     let mut table = Table::new(["", "port is open", "first block"]);
     for (contestant, times) in contestants.iter().zip(outcomes) {

@@ -76,7 +76,7 @@ fn ahead(section: &mut Section, what: &str, rows: &[Row], wanted: f64) {
     compare("first byte to last", Outcome::rate, 1.0);
 }
 
-const SLOW: &str = "Transmission would take minutes for it, so it moves a sixteenth.";
+const SLOW: &str = "Transmission would take minutes for it, so it moves a thirty-second part.";
 
 /// One seed, one who fetches, pieces of three sizes; beside the bare program.
 pub fn one_to_one(settings: &Settings) -> Result<Section, String> {

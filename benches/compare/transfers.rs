@@ -180,6 +180,11 @@ pub fn many_torrents(settings: &Settings) -> Result<Section, String> {
         ]);
     }
     section.table(&table);
+    section.aim(
+        "rate among 200 / alone",
+        Wanted::AtLeast(0.9),
+        alone_and_not[1][0].rate() / alone_and_not[0][0].rate(),
+    );
     Ok(section)
 }
 

@@ -41,6 +41,7 @@ impl Plot {
     pub fn write(&self, folder: &Path) -> Result<(), String> {
         let path = folder.join(self.file());
         let area = SVGBackend::new(&path, SIZE).into_drawing_area();
+        area.fill(&WHITE).map_err(|error| error.to_string())?;
         let drawn = match self.log_up {
             true => self.draw_log(&area),
             false => self.draw(&area),
@@ -65,7 +66,7 @@ impl Plot {
         let x = (left..right).log_scale();
         let mut builder = ChartBuilder::on(area);
         let chart = prepare(&mut builder, &self.title).build_cartesian_2d(x, 0.0..top * 1.1);
-        self.fill(area, chart.map_err(|error| error.to_string())?)
+        self.fill(chart.map_err(|error| error.to_string())?)
     }
 
     fn draw_log(&self, area: &DrawingArea<SVGBackend, Shift>) -> Result<(), String> {
@@ -77,12 +78,11 @@ impl Plot {
         );
         let mut builder = ChartBuilder::on(area);
         let chart = prepare(&mut builder, &self.title).build_cartesian_2d(x, y);
-        self.fill(area, chart.map_err(|error| error.to_string())?)
+        self.fill(chart.map_err(|error| error.to_string())?)
     }
 
     fn fill<'a, 'b: 'a, X, Y>(
         &self,
-        area: &DrawingArea<SVGBackend<'b>, Shift>,
         mut chart: ChartContext<'a, SVGBackend<'b>, Cartesian2d<X, Y>>,
     ) -> Result<(), String>
     where
@@ -90,8 +90,10 @@ impl Plot {
         Y: Ranged<ValueType = f64> + ValueFormatter<f64>,
     {
         let told = |error: DrawingAreaErrorKind<_>| -> String { format!("{error:?}") };
-        area.fill(&WHITE).map_err(told)?;
-        let plain = |value: &f64| super::report::number(*value).replace(".00", "");
+        let plain = |value: &f64| match *value {
+            whole if whole >= 10.0 => super::report::number(whole.round()).replace(".0", ""),
+            small => format!("{small}"),
+        };
         (chart.configure_mesh())
             .x_desc(&self.axes[0])
             .y_desc(&self.axes[1])
@@ -115,7 +117,7 @@ impl Plot {
             chart.draw_series(dots).map_err(told)?;
         }
         (chart.configure_series_labels())
-            .position(SeriesLabelPosition::UpperLeft)
+            .position(SeriesLabelPosition::LowerRight)
             .background_style(WHITE.mix(0.8))
             .border_style(BLACK.mix(0.2))
             .label_font(FONT)

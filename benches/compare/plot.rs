@@ -133,6 +133,7 @@ fn prepare<'a, 'b, 'c, B: DrawingBackend>(
     builder
         .caption(title, ("sans-serif", 18))
         .margin(12)
+        .margin_right(40)
         .x_label_area_size(44)
         .y_label_area_size(72)
 }

@@ -10,6 +10,10 @@
 use std::process::ExitCode;
 
 #[cfg(target_os = "linux")]
+#[path = "../tests/support/descriptors.rs"]
+mod descriptors;
+
+#[cfg(target_os = "linux")]
 mod compare {
     pub mod announces;
     pub mod bare;

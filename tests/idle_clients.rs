@@ -8,6 +8,8 @@ use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
 
+use crate::support::descriptors::descriptors;
+
 const CLIENTS: usize = 10_000;
 /// One address may have 1024 connections.
 const CLIENTS_PER_ADDRESS: usize = 250;
@@ -42,16 +44,6 @@ fn ping(stream: &mut TcpStream) {
     let mut answer = [0; 8];
     stream.read_exact(&mut answer).unwrap();
     assert_eq!(&answer, b"OK pong\n");
-}
-
-/// How many descriptors this process may have. Linux only, as is the whole test.
-fn descriptors() -> u64 {
-    let limits = std::fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-    soft.unwrap_or(0)
 }
 
 #[test]

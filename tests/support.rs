@@ -3,6 +3,8 @@
 pub mod asking;
 #[cfg(target_os = "linux")]
 pub mod clients;
+#[cfg(target_os = "linux")]
+pub mod descriptors;
 pub mod groups;
 pub mod homework;
 pub mod net;

@@ -29,6 +29,8 @@ use mini_bittorrent::runtime::tls::{self, TlsError};
 use mini_bittorrent::shell::peer_shell::PeerShell;
 use mini_bittorrent::tracker::{Config, Tracker};
 
+#[cfg(target_os = "linux")]
+use crate::support::descriptors::descriptors;
 use crate::support::peers::{
     self, Place, any_port, free_port, make_file, sha256, view, wait_until, watchdog,
 };
@@ -509,17 +511,6 @@ fn a_key_that_is_not_ours_ends_the_start_in_words() {
     );
     let kept = fs::read_to_string(temp.path().join("tracker-1.key")).unwrap();
     assert_eq!(kept, "nonsense\n");
-}
-
-/// How many descriptors this process may have.
-#[cfg(target_os = "linux")]
-fn descriptors() -> u64 {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-    soft.unwrap_or(0)
 }
 
 #[test]

@@ -18,6 +18,14 @@ use super::process::{Process, is_installed, ours};
 const PORT: u16 = 7600;
 /// The file that aria2 has made when it has everything. Its files have their names from the start.
 const COMPLETE: &str = "complete";
+/// With these aria2 looks for nobody by itself.
+pub const ARIA2_ALONE: [&str; 5] = [
+    "--no-conf",
+    "--disable-ipv6=true",
+    "--enable-dht=false",
+    "--bt-enable-lpd=false",
+    "--enable-peer-exchange=false",
+];
 /// How long a program may take to answer.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -170,8 +178,7 @@ fn start_aria2(seat: &Seat, torrents: &[PathBuf], log: &Path) -> Result<Running,
     let process = Process::start(
         seat.command("aria2c")
             .arg(format!("--on-bt-download-complete={}", hook.display()))
-            .args(["--no-conf", "--disable-ipv6=true", "--enable-dht=false"])
-            .args(["--bt-enable-lpd=false", "--enable-peer-exchange=false"])
+            .args(ARIA2_ALONE)
             .args(["--allow-overwrite=true", "--file-allocation=none"])
             .args(["--check-integrity=true", "--bt-hash-check-seed=true"])
             .args([

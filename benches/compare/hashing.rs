@@ -1,14 +1,13 @@
 //! Making a torrent, and checking what is on the disk.
 
 use std::fs;
-use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::client::{Client, Running, Seat};
+use super::client::{ARIA2_ALONE, Client, Running, Seat};
 use super::figures::{Figures, in_turns};
 use super::network;
-use super::process::{is_installed, ours};
+use super::process::is_installed;
 use super::report::{Section, Table, Wanted, number, spread};
 use super::settings::Settings;
 use super::swarm;
@@ -31,7 +30,7 @@ pub fn make(settings: &Settings) -> Result<Section, String> {
         let out = folder.join("file.bin.torrent");
         let _ = fs::remove_file(&out);
         let mut command = match *maker {
-            "ours" => our_commands(
+            "ours" => swarm::our_commands(
                 folder,
                 &format!("make_torrent file.bin --piece-length {PIECE}"),
             )?,
@@ -87,18 +86,14 @@ pub fn check(settings: &Settings) -> Result<Section, String> {
             (Client::Ours, _) => {
                 let _ = fs::remove_dir_all(folder.join(".mini-bittorrent"));
                 let add = format!("add \"{}\"", torrent.display());
-                timed(our_commands(folder, &add)?.args(["--download", "."]))
+                timed(swarm::our_commands(folder, &add)?.args(["--download", "."]))
             }
             (Client::Aria2, _) => timed(
                 Command::new("aria2c")
+                    .args(ARIA2_ALONE)
                     .args([
-                        "--no-conf",
                         "--check-integrity=true",
                         "--hash-check-only=true",
-                    ])
-                    .args([
-                        "--enable-dht=false",
-                        "--bt-enable-lpd=false",
                         "--seed-time=0",
                     ])
                     .arg(&torrent)
@@ -117,7 +112,7 @@ pub fn check(settings: &Settings) -> Result<Section, String> {
     section.say(format!(
         "{} MiB in one file, pieces of 1 MiB, seconds: our program and aria2 from start to end, \
          Transmission's verify alone.",
-        content.bytes >> 20
+        content.bytes() >> 20
     ));
     let all = tell(&mut section, &names, outcomes);
     if let Some(at) = clients
@@ -141,20 +136,6 @@ fn until_checked(running: &mut Running) -> Result<(), String> {
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// Our peer, which runs these commands and ends.
-fn our_commands(folder: &Path, commands: &str) -> Result<Command, String> {
-    let info = folder.join("tracker_info.txt");
-    // Nobody is there, and nobody is needed.
-    fs::write(&info, "10.77.0.1:1\n").map_err(|error| error.to_string())?;
-    let mut command = Command::new(ours("peer"));
-    command
-        .arg(format!("{}:0", network::FIRST))
-        .arg(info)
-        .args(["-c", commands])
-        .current_dir(folder);
-    Ok(command)
 }
 
 /// Seconds until it has ended, and ended well.

@@ -1,11 +1,12 @@
 //! Ten thousand clients that say nothing, and those who are served beside them.
 
-use std::fs;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpStream};
 use std::time::{Duration, Instant};
 
 use socket2::{Domain, Socket, Type};
+
+use crate::descriptors::descriptors;
 
 use super::figures::Figures;
 use super::load::Connections;
@@ -76,16 +77,6 @@ fn new_clients(to: SocketAddr) -> io::Result<Figures> {
     (0..NEW).map(once).collect()
 }
 
-/// How many descriptors a process may have.
-fn descriptors() -> usize {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let line = limits
-        .lines()
-        .find(|line| line.starts_with("Max open files"));
-    let soft = line.and_then(|line| line.split_whitespace().nth(3)?.parse().ok());
-    soft.unwrap_or(0)
-}
-
 pub fn idle(settings: &Settings) -> Result<Section, String> {
     let mut section = Section::new("Idle clients of the tracker");
     section.say(format!(
@@ -108,7 +99,7 @@ pub fn idle(settings: &Settings) -> Result<Section, String> {
     let told = |error: io::Error| format!("with idle clients: {error}");
     let mut idle = Vec::new();
     for count in COUNTS {
-        if descriptors() < count + SPARE {
+        if descriptors() < (count + SPARE) as u64 {
             section.say(format!(
                 "Not measured with {count}: `ulimit -n` allows {} descriptors.",
                 descriptors()

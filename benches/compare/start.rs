@@ -12,6 +12,7 @@ use mini_bittorrent::torrent::id::PieceHash;
 use mini_bittorrent::torrent::layout::Layout;
 use mini_bittorrent::torrent::metainfo::Metainfo;
 
+use super::client::ARIA2_ALONE;
 use super::figures::{Figures, in_turns};
 use super::metadata::{nobody, remember};
 use super::network::FIRST;
@@ -108,8 +109,7 @@ impl Contestant {
         let it = Contestant::new(settings, "aria2", Some(torrent), |folder| {
             let mut command = Command::new("aria2c");
             command
-                .args(["--no-conf", "--disable-ipv6=true", "--enable-dht=false"])
-                .args(["--bt-enable-lpd=false", "--enable-peer-exchange=false"])
+                .args(ARIA2_ALONE)
                 // It believes what lies there.
                 .arg("--bt-seed-unverified=true")
                 .args(["--seed-ratio=0.0", "--seed-time=60"])

@@ -25,9 +25,7 @@ const LONGEST: Duration = Duration::from_secs(600);
 
 /// What is shared.
 pub struct Content {
-    pub metainfo: Metainfo,
-    pub bytes: u64,
-    pub files: usize,
+    metainfo: Metainfo,
     /// The file or folder.
     pub path: PathBuf,
 }
@@ -124,6 +122,20 @@ pub fn random_file(path: &Path, bytes: u64) -> Result<(), String> {
     write().map_err(|error: std::io::Error| format!("{}: {error}", path.display()))
 }
 
+/// Our peer, which runs these commands in this folder and ends.
+pub fn our_commands(folder: &Path, commands: &str) -> Result<Command, String> {
+    let info = folder.join("tracker_info.txt");
+    // Nobody is there, and nobody is needed.
+    fs::write(&info, format!("{}:1\n", network::FIRST)).map_err(|error| error.to_string())?;
+    let mut command = Command::new(ours("peer"));
+    command
+        .arg(format!("{}:0", network::FIRST))
+        .arg(info)
+        .args(["-c", commands])
+        .current_dir(folder);
+    Ok(command)
+}
+
 /// Makes a torrent of what lies at `path`, with our own program.
 pub fn content(path: PathBuf, piece: u32) -> Result<Content, String> {
     let folder = path
@@ -131,29 +143,27 @@ pub fn content(path: PathBuf, piece: u32) -> Result<Content, String> {
         .ok_or("the content lies in no folder")?
         .to_path_buf();
     let command = format!("make_torrent \"{}\" --piece-length {piece}", path.display());
-    let info = folder.join("tracker_info.txt");
-    fs::write(&info, format!("{TRACKER}\n")).map_err(|error| error.to_string())?;
-    let made = Command::new(ours("peer"))
-        .arg("10.77.0.1:0")
-        .args([&info])
-        .args(["-c", &command, "--download"])
+    let made = our_commands(&folder, &command)?
+        .arg("--download")
         .arg(folder.join("no downloads"))
-        .current_dir(&folder)
         .output()
         .map_err(|error| error.to_string())?;
     let torrent = PathBuf::from(format!("{}.torrent", path.display()));
     let bytes =
         fs::read(&torrent).map_err(|error| format!("no torrent was made: {error}\n{made:?}"))?;
     let metainfo = Metainfo::parse(&bytes).map_err(|error| error.to_string())?;
-    Ok(Content {
-        bytes: metainfo.layout.total(),
-        files: metainfo.layout.files().len(),
-        metainfo,
-        path,
-    })
+    Ok(Content { metainfo, path })
 }
 
 impl Content {
+    pub fn bytes(&self) -> u64 {
+        self.metainfo.layout.total()
+    }
+
+    fn files(&self) -> usize {
+        self.metainfo.layout.files().len()
+    }
+
     /// The torrent for whoever sits there, with the tracker as it reaches it.
     fn torrent(&self, seat: &Seat) -> Result<PathBuf, String> {
         let mut metainfo = self.metainfo.clone();
@@ -229,12 +239,11 @@ pub fn fetch(
         let torrents = [content.torrent(seat)?];
         fetching.push(client.start(seat, &torrents)?);
     }
-    let many = content.files > 100;
-    meter.until_complete(&seats, content.files, many)?;
+    meter.until_complete(&seats, content.files())?;
     let of_seeds: Vec<&Process> = seeds.running.iter().map(|seed| &seed.process).collect();
     let of_fetching: Vec<&Process> = fetching.iter().map(|one| &one.process).collect();
     let outcome = meter.outcome(
-        content.bytes * u64::from(count),
+        content.bytes() * u64::from(count),
         sent_before,
         &of_seeds,
         &of_fetching,
@@ -272,14 +281,9 @@ impl Meter {
         }
     }
 
-    pub fn until_complete(
-        &mut self,
-        seats: &[Seat],
-        files: usize,
-        many: bool,
-    ) -> Result<(), String> {
+    pub fn until_complete(&mut self, seats: &[Seat], files: usize) -> Result<(), String> {
         // Looking at thousands of files takes time itself.
-        let pause = Duration::from_millis(if many { 20 } else { 1 });
+        let pause = Duration::from_millis(if files > 100 { 20 } else { 1 });
         loop {
             if self.first.is_none() && carried() > self.carried_before + FIRST_BYTES {
                 self.first = Some(Instant::now());

@@ -330,8 +330,8 @@ fn fetch_barely(
     let before = sender.worked();
     let path = seat.content.join("bare.bin");
     let receiver = bare::receiver(BARE, &path, 1 << 20, &folder.join("bare-receive.log"))?;
-    meter.until_complete(std::slice::from_ref(&seat), 1, false)?;
-    let outcome = meter.outcome(content.bytes, before, &[sender], &[&receiver]);
+    meter.until_complete(std::slice::from_ref(&seat), 1)?;
+    let outcome = meter.outcome(content.bytes(), before, &[sender], &[&receiver]);
     drop(receiver);
     let _ = std::fs::remove_dir_all(&seat.home);
     Ok(outcome)

@@ -50,7 +50,7 @@ mod tests {
             socket.read_exact(&mut said).map(|()| said)
         });
         knock(address, b"hello", &Stop::new()).unwrap();
-        assert!(heard.is_finished() || heard.join().unwrap().unwrap() == *b"hello");
+        assert_eq!(heard.join().unwrap().unwrap(), *b"hello");
         let stop = Stop::new();
         let refused = knock(address, b"hello", &stop).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
